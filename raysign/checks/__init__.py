@@ -1,0 +1,1 @@
+"""Is this machine, or what is on disk, as it should be?"""

@@ -1,0 +1,1 @@
+"""Landmarks to clips a model can learn from: recipes, splits, augmentation, batches."""

@@ -1,0 +1,279 @@
+"""The config tree: every setting, its default, its unit and what it does, once.
+
+YAML files state only differences from these defaults and are merged left to right; `a.b=value` overrides one
+leaf. A section of an open family (`source`, `prepare`, `model`, `task`) is chosen by its `kind`, the name of a
+file in that family's package, which holds its own options: adding a file adds a kind.
+"""
+
+import os
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module, util
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from raysign.errors import ConfigError, nearest
+
+
+class Section(BaseModel):
+    """A frozen group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _expand(path: Any) -> Any:
+    """Absolute path with `~` and `$VARS` expanded; workers of a cluster run in other directories than the user."""
+    if not isinstance(path, str | Path):
+        return path
+    expanded = os.path.expandvars(str(path))
+    if "$" in expanded:
+        unset = expanded[expanded.index("$") :].split("/")[0]
+        raise ValueError(f"{unset} is not set; export it or write the path out")
+    return Path(os.path.abspath(os.path.expanduser(expanded)))  # noqa: PTH100, PTH111 - keeps symbolic links as given
+
+
+AnyPath = Annotated[Path, BeforeValidator(_expand)]
+
+
+# ---------------------------------------------------------------- open families: a kind is the name of a file
+
+FAMILIES = {
+    "source": "raysign.sources",
+    "prepare": "raysign.clips.recipes",
+    "model": "raysign.models",
+    "task": "raysign.learn.tasks",
+}
+
+
+def kinds(family: str) -> list[str]:
+    """The kinds a family has: its package's modules, without those whose name starts with an underscore."""
+    package = import_module(FAMILIES[family])
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def kind_module(family: str, kind: str):
+    """The module of one kind; ConfigError with the nearest name when there is none."""
+    name = f"{FAMILIES[family]}.{kind}"
+    if not kind.isidentifier() or kind.startswith("_") or util.find_spec(name) is None:
+        known = kinds(family)
+        raise ConfigError(f"{family}.kind: found {kind!r}, expected one of {', '.join(known)}{nearest(kind, known)}")
+    return import_module(name)
+
+
+def _family(name: str, default: str):
+    """A config field whose class is `Options` of the module its `kind` names."""
+
+    def choose(value: Any) -> Any:
+        if isinstance(value, dict):
+            kind = value.get("kind", default)
+            return _validate(kind_module(name, str(kind)).Options, {**value, "kind": kind}, f"{name}.")
+        return value
+
+    return Annotated[SerializeAsAny[Section], BeforeValidator(choose), Field(default={}, validate_default=True)]
+
+
+# ---------------------------------------------------------------- sections
+
+
+class Extract(Section):
+    """Videos and images to landmarks."""
+
+    fps: float | None = Field(None, gt=0, description="resample to this many frames a second; None keeps every frame")
+    detection_confidence: float = Field(0.5, ge=0, le=1, description="least score at which a person or hand counts")
+    tracking_confidence: float = Field(0.5, ge=0, le=1, description="least score at which a track goes on")
+    model: AnyPath | None = Field(None, description="holistic_landmarker.task to use instead of the cached one")
+    workers: int | None = Field(None, ge=1, description="landmarker processes, one CPU each; None takes all CPUs")
+    retry_quarantined: bool = Field(False, description="try the clips of the quarantine table again")
+
+
+class Split(Section):
+    """Which clips train, which choose the best epoch (val) and which are only ever tested on."""
+
+    kind: Literal["auto", "given", "signer", "stratified"] = Field(
+        "auto", description="auto: given when the source has splits, else signer when 2 or more are known, else stratified"
+    )
+    val: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for validation")
+    test: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for testing")
+    val_signers: tuple[str, ...] = Field((), description="signers of the validation split, instead of the share")
+    test_signers: tuple[str, ...] = Field((), description="signers of the test split, instead of the share")
+
+
+class Augment(Section):
+    """Random changes of training clips, drawn anew each epoch from the seed. 0 switches one off."""
+
+    rotate: float = Field(15.0, ge=0, description="largest turn in the image plane, degrees either way")
+    scale: float = Field(0.2, ge=0, lt=1, description="largest change of size, share either way")
+    shift: float = Field(0.1, ge=0, description="largest move in x and y, in coordinate units")
+    time_shift: float = Field(0.1, ge=0, lt=1, description="largest move along time, share of the clip's frames")
+    time_stretch: float = Field(0.25, ge=0, lt=1, description="largest change of speed, share either way")
+    noise: float = Field(0.005, ge=0, description="standard deviation of the noise per coordinate, coordinate units")
+    mirror: float = Field(0.0, ge=0, le=1, description="chance of a left-right mirror image (with hands swapped)")
+    drop_hand: float = Field(0.0, ge=0, le=1, description="chance that one hand goes unseen for a stretch of frames")
+
+
+class Train(Section):
+    """The training loop."""
+
+    workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs the same loop in this process, without Ray")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one")
+    cpus_per_worker: int | None = Field(None, ge=1, description="CPUs of each worker; None shares all of them out")
+    epochs: int = Field(100, ge=1)
+    batch: int = Field(32, ge=1, description="clips a step over all workers together")
+    lr: float = Field(1e-3, gt=0, description="AdamW learning rate at its peak")
+    min_lr: float = Field(1e-5, ge=0, description="learning rate at the end of the cosine")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps over which the rate rises to lr")
+    weight_decay: float = Field(0.01, ge=0)
+    clip_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0 switches clipping off")
+    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, off on a CPU")
+    best: str = Field("val/top1", description="metric that chooses the best epoch; ties go to the lower val/loss")
+    checkpoint_every: int = Field(5, ge=1, description="epochs between full-state checkpoints")
+    keep_checkpoints: int = Field(2, ge=1, description="newest full-state checkpoints kept")
+    memory_gb: float = Field(4.0, gt=0, description="a worker's clips stay on the device up to this size, else stream")
+    max_failures: int = Field(2, ge=0, description="worker or node losses survived by going on from a checkpoint")
+    restart: bool = Field(False, description="begin again although checkpoints of the same training exist")
+
+
+class Evaluate(Section):
+    """Scoring a bundle on one split."""
+
+    split: Literal["train", "val", "test"] = "test"
+    batch: int = Field(64, ge=1, description="clips a step")
+
+
+class Mlflow(Section):
+    """Where runs are recorded."""
+
+    enabled: bool = True
+    uri: str | None = Field(None, description="tracking server or database; None: sqlite file mlflow.db in `out`'s parent")
+    experiment: str | None = Field(None, description="experiment name; None takes the config's name")
+
+
+class Ray(Section):
+    """The cluster."""
+
+    address: str | None = Field(None, description="cluster to join; None takes RAY_ADDRESS, else starts one here")
+    cpus: int | None = Field(None, ge=1, description="CPUs of a cluster started here; None takes all")
+
+
+class Config(Section):
+    """Everything a run needs. `raysign config` prints it resolved."""
+
+    name: str = Field("raysign", pattern=r"^[A-Za-z0-9._-]+$", description="names the run and its folder")
+    out: AnyPath | None = Field(None, description="folder of all results; None: runs/<name>")
+    landmarks: AnyPath | None = Field(None, description="landmark store to share between runs; None: <out>/landmarks")
+    seed: int = Field(0, ge=0, description="of splits, initial weights, shuffling and augmentation")
+    source: _family("source", "video_folder")  # type: ignore[valid-type]
+    extract: Extract = Extract()  # pyright: ignore[reportCallIssue]
+    prepare: _family("prepare", "shoulder_centered")  # type: ignore[valid-type]
+    split: Split = Split()  # pyright: ignore[reportCallIssue]
+    augment: Augment = Augment()  # pyright: ignore[reportCallIssue]
+    model: _family("model", "stgcn")  # type: ignore[valid-type]
+    task: _family("task", "classification")  # type: ignore[valid-type]
+    train: Train = Train()  # pyright: ignore[reportCallIssue]
+    evaluate: Evaluate = Evaluate()  # pyright: ignore[reportCallIssue]
+    mlflow: Mlflow = Mlflow()  # pyright: ignore[reportCallIssue]
+    ray: Ray = Ray()  # pyright: ignore[reportCallIssue]
+
+    @property
+    def home(self) -> Path:
+        """Folder of all results of this config."""
+        return self.out or _expand(f"runs/{self.name}")
+
+    @property
+    def landmarks_dir(self) -> Path:
+        """The LANDMARKS store."""
+        return self.landmarks or self.home / "landmarks"
+
+    def to_yaml(self) -> str:
+        """The whole tree as YAML that `load` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
+    """The config told by command-line arguments, left to right.
+
+    An argument is a YAML file, a dotted override (`train.lr=3e-4`) or a path to read from (sets `source.path`).
+    `base` is a tree the arguments are merged over. Raises ConfigError naming the file or key at fault.
+    """
+    tree = dict(base or {})
+    for argument in arguments:
+        tree = _merge(tree, _tree_of(argument))
+    return _validate(Config, tree)
+
+
+def _tree_of(argument: str) -> dict:
+    """The (partial) config tree that one command-line argument stands for."""
+    if argument.endswith((".yaml", ".yml")) and "=" not in argument:
+        return read_yaml(Path(argument))
+    key, equals, value = argument.partition("=")
+    if equals:
+        try:
+            leaf: Any = yaml.safe_load(value)
+        except yaml.YAMLError:
+            leaf = value
+        for part in reversed(key.split(".")):
+            leaf = {part: leaf}
+        return leaf
+    if Path(argument).exists():
+        from raysign.sources import detect  # late: a source pulls in pyarrow or numpy
+
+        return {"source": {"kind": detect(Path(argument)), "path": argument}}
+    raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
+
+
+def read_yaml(path: Path) -> dict:
+    """One YAML file as a mapping. ConfigError when it is missing, unreadable or no mapping."""
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; give an existing YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: found a {type(tree).__name__}, expected a mapping of settings")
+    return tree
+
+
+def _merge(under: dict, over: dict) -> dict:
+    """`over` laid on `under`, mapping by mapping. A section that changes its kind starts afresh."""
+    merged = dict(under)
+    for key, value in over.items():
+        old = merged.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            changed = key in FAMILIES and "kind" in value and "kind" in old and value["kind"] != old["kind"]
+            merged[key] = value if changed else _merge(old, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _validate(section: type[BaseModel], tree: dict, prefix: str = "") -> Any:
+    """`tree` as an instance of `section`; ConfigError with one line for the first problem found."""
+    try:
+        return section.model_validate(tree)
+    except ValidationError as error:
+        problem = error.errors()[0]
+    place = prefix + ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = nearest(str(problem["loc"][-1]), _fields_at(section, problem["loc"][:-1]))
+        raise ConfigError(f"{place}: unknown key{near or ', expected one that `raysign config` prints'}")
+    if problem["type"] == "missing":
+        raise ConfigError(f"{place}: missing; give it as {place}=VALUE or in the YAML file")
+    message = problem["msg"].removeprefix("Value error, ")
+    raise ConfigError(f"{place}: found {problem['input']!r}; {message[0].lower()}{message[1:]}")
+
+
+def _fields_at(section: Any, location: tuple) -> list[str]:
+    """The names allowed in the section at `location` below `section`."""
+    for part in location:
+        field = getattr(section, "model_fields", {}).get(part)
+        section = field.annotation if field else None
+    return list(getattr(section, "model_fields", {}))

@@ -1,0 +1,98 @@
+"""The one door to Ray Data: units of work out to the workers, small manifest rows back.
+
+A unit is a JSON-like mapping worth some seconds of work. The worker reads, computes and writes its own shard, so no
+array ever passes through Ray's object store and memory stays flat however long the list of units is.
+"""
+
+import logging
+import os
+import secrets
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from raysign import config
+from raysign.errors import RaysignError
+
+
+def connect(settings: config.Ray, dashboard: bool = False) -> None:
+    """Join the cluster named by the settings or RAY_ADDRESS, else start one on this machine. Does nothing twice.
+
+    dashboard: also start the dashboard of a cluster started here (Ray Train cleans up after dead workers with it).
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # a worker that waits for its turn would otherwise be asked for its health every 2 s, and each report waits for it
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if address:
+                ray.init(address=address, **common)
+            else:
+                # a token of this process alone: none is left lying in the home directory
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+                ray.init(num_cpus=settings.cpus, include_dashboard=dashboard, dashboard_host="127.0.0.1", **common)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = address or "this machine"
+        hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
+        raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
+    quiet()
+
+
+def quiet() -> None:
+    """Ray Data without its own progress bars and chatter; raysign shows its own progress."""
+    import ray
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def cpus() -> int:
+    """CPUs of the cluster in use, at least 1."""
+    import ray
+
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def stream(units: list[dict], worker: Callable[..., Any], arguments: dict, *, actors: int | None = None) -> Iterator[dict]:
+    """Run every unit through `worker(**arguments)(unit)` on the cluster; yield its manifest rows as they come.
+
+    worker: a class; its instances turn a unit into one small mapping. actors: None runs stateless tasks, as many at
+    a time as there are CPUs; a number runs that many long-lived instances of one CPU each, for workers that are
+    costly to make. Units of a process or node that dies are run again, for ever: a worker that may kill its process
+    must keep a ledger. Order is not kept.
+    """
+    import ray
+
+    if not units:
+        return
+    if actors:
+        # one unit to a block: an idle actor takes the next one, and a dead one costs its own unit only
+        data = ray.data.from_items(units, override_num_blocks=len(units))
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(units)))
+        mapped = data.map(worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1)
+    else:
+        # few blocks of many units: a block costs tens of milliseconds, and stateless units are short
+        data = ray.data.from_items(units, override_num_blocks=min(len(units), 4 * cpus()))
+        mapped = data.map(_Stateless(worker, arguments), num_cpus=1)
+    yield from mapped.iter_rows()
+
+
+class _Stateless:
+    """A worker made anew in each task, passed to Ray Data as a plain function of a row."""
+
+    def __init__(self, worker: Callable[..., Any], arguments: dict):
+        self.worker, self.arguments = worker, arguments
+        self.__name__ = getattr(worker, "__name__", "worker")
+
+    def __call__(self, unit: dict) -> dict:
+        return self.worker(**self.arguments)(unit)

@@ -1,0 +1,1 @@
+"""One file per task: heads, loss, decoding and the sums its metrics are made of."""

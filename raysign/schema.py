@@ -1,0 +1,169 @@
+"""The data contract: what a clip is on the way from a source to an answer, and the tables it is stored in.
+
+A clip is float32 (M, T, V, C): persons, frames, points, channels. NaN in LANDMARKS means not seen; CLIPS hold no NaN.
+Tables are Parquet with one row per clip; arrays are flat lists in C order beside the columns of their shape.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from raysign.skeleton import LAYOUTS
+
+VERSION = 1
+
+
+def _schema(name: str, fields: dict[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(k, t) for k, t in fields.items()], metadata={"raysign.schema": f"{name}/{VERSION}"})
+
+
+_WHO = {
+    "id": pa.string(),  # unique in its store; stable when the source moves to another machine
+    "gloss": pa.list_(pa.string()),  # what is signed: one name for an isolated sign, empty when unlabelled
+    "category": pa.string(),
+    "signer": pa.string(),
+    "split": pa.string(),  # train, val or test; in LANDMARKS as the source says, or null
+}
+_SHAPE = {"persons": pa.int32(), "frames": pa.int32(), "points": pa.int32()}
+
+LANDMARKS = _schema(
+    "landmarks",
+    {
+        **_WHO,
+        "source": pa.string(),  # the file the clip came from
+        "stamp": pa.string(),  # changes when that file does
+        "fps": pa.float32(),
+        "width": pa.int32(),  # of the upright image, pixels
+        "height": pa.int32(),
+        **_SHAPE,
+        "layout": pa.string(),  # a name of raysign.skeleton.LAYOUTS
+        "values": pa.list_(pa.float32()),  # M*T*V*3: x and y in image units, z in those of x; NaN: not seen
+        "visibility": pa.list_(pa.float32()),  # M*T*V in [0, 1]; NaN: not seen
+        "extractor": pa.string(),  # fingerprint of what made the values
+        "error": pa.string(),  # why the clip is in quarantine; null for a good one
+    },
+)
+CLIPS = _schema(
+    "clips",
+    {
+        **_WHO,
+        **_SHAPE,
+        "channels": pa.int32(),
+        "x": pa.list_(pa.float32()),  # M*T*V*C, no NaN; the last channel is the visibility
+        "recipe": pa.string(),  # hash of the prepare section and of the landmarks' extractor
+    },
+)
+PREDICTIONS = _schema(
+    "predictions",
+    {
+        **_WHO,
+        "frames": pa.int32(),
+        "predicted": pa.string(),
+        "confidence": pa.float32(),  # probability of `predicted`
+        "top": pa.list_(pa.string()),  # the five likeliest, likeliest first
+        "probabilities": pa.list_(pa.float32()),  # in the order of the bundle's labels
+    },
+)
+
+
+@dataclass(frozen=True)
+class ClipRef:
+    """A clip that a source offers, before anything is read of it.
+
+    stamp: changes when the file's content may have. start, end: seconds within the file (end None: to its end).
+    index: place within a file that holds many clips.
+    """
+
+    id: str
+    path: str
+    stamp: str
+    gloss: tuple[str, ...] = ()
+    category: str | None = None
+    signer: str | None = None
+    split: str | None = None
+    start: float = 0.0
+    end: float | None = None
+    index: int = 0
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """What was seen in one clip.
+
+    values: (M, T, V, 3) float32, NaN where not seen. visibility: (M, T, V) float32, NaN where not seen.
+    layout: a name of skeleton.LAYOUTS, whose number of points is V. fps: 0 when unknown. width, height: 0 when unknown.
+    """
+
+    values: np.ndarray
+    visibility: np.ndarray
+    layout: str
+    fps: float = 0.0
+    width: int = 0
+    height: int = 0
+
+    def __post_init__(self):
+        expected = LAYOUTS[self.layout].points
+        if self.values.ndim != 4 or self.values.shape[2:] != (expected, 3):
+            raise ValueError(f"values: found shape {self.values.shape}, expected (M, T, {expected}, 3) for {self.layout}")
+        if self.visibility.shape != self.values.shape[:3]:
+            raise ValueError(f"visibility: found shape {self.visibility.shape}, expected {self.values.shape[:3]}")
+
+
+def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict:
+    """The LANDMARKS row of a clip: its landmarks, or the reason why it is in quarantine."""
+    row = {
+        "id": ref.id, "gloss": list(ref.gloss), "category": ref.category, "signer": ref.signer, "split": ref.split,
+        "source": ref.path, "stamp": ref.stamp, "extractor": extractor,
+    }  # fmt: skip
+    if isinstance(result, str):
+        return {**row, "persons": 0, "frames": 0, "points": 0, "values": None, "visibility": None, "error": result}
+    persons, frames, points, _ = result.values.shape
+    return {
+        **row, "fps": result.fps, "width": result.width, "height": result.height, "persons": persons, "frames": frames,
+        "points": points, "layout": result.layout, "values": result.values, "visibility": result.visibility,
+    }  # fmt: skip
+
+
+def to_table(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table of `schema`; a missing key is null, an array is flattened without a copy per value."""
+    rows = list(rows)
+    columns = [_column([row.get(field.name) for row in rows], field.type) for field in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _column(cells: list, kind: pa.DataType) -> pa.Array:
+    if not (pa.types.is_list(kind) and any(isinstance(cell, np.ndarray) for cell in cells)):
+        return pa.array(cells, kind)
+    empty = np.empty(0, np.float32)
+    arrays = [empty if cell is None else np.asarray(cell, np.float32).reshape(-1) for cell in cells]
+    offsets = np.zeros(len(arrays) + 1, np.int32)
+    np.cumsum([len(array) for array in arrays], out=offsets[1:])
+    nulls = pa.array([cell is None for cell in cells])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays)), mask=nulls)
+
+
+def arrays(table: pa.Table, column: str, *shape: str | int) -> Iterator[np.ndarray]:
+    """The arrays of a flat list column, one (read-only, without a copy) per row.
+
+    shape: names of the columns (or fixed numbers) that give each row's shape: `arrays(t, "x", "persons", "frames",
+    "points", "channels")`.
+    """
+    sizes = [table[part].to_numpy() if isinstance(part, str) else None for part in shape]
+    row = 0
+    for chunk in table[column].chunks:
+        values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
+        for i in range(len(chunk)):
+            form = [int(size[row]) if size is not None else part for size, part in zip(sizes, shape, strict=True)]
+            yield values[offsets[i] : offsets[i + 1]].reshape(form)  # pyright: ignore[reportArgumentType, reportCallIssue]
+            row += 1
+
+
+def landmarks_of(table: pa.Table) -> Iterator[Landmarks]:
+    """The landmarks of each row of a LANDMARKS table (rows without error)."""
+    values = arrays(table, "values", "persons", "frames", "points", 3)
+    visibility = arrays(table, "visibility", "persons", "frames", "points")
+    about = zip(*(table[name].to_pylist() for name in ("layout", "fps", "width", "height")), strict=True)
+    for array, seen, (layout, fps, width, height) in zip(values, visibility, about, strict=True):
+        yield Landmarks(array, seen, layout, fps or 0.0, width or 0, height or 0)

@@ -1,0 +1,22 @@
+"""One file per thing raysign reads. Each has
+
+    class Options(Section)          kind (its file's name), path, and what else it needs
+    recognises(path) -> bool        whether a path given without a kind is one of these
+    clips(options) -> list[ClipRef] what it offers, in a fixed order, read in the driver; SourceError when it cannot
+    read(ref, options) -> Landmarks the landmarks of one clip, read in a worker; ClipError when they cannot be had.
+                                    Absent from sources of videos and images, whose clips go through MediaPipe.
+"""
+
+from pathlib import Path
+
+from raysign.config import kind_module, kinds
+from raysign.errors import SourceError
+
+
+def detect(path: Path) -> str:
+    """The one kind of source that recognises `path`; SourceError when none or several do."""
+    fitting = [kind for kind in kinds("source") if kind_module("source", kind).recognises(path)]
+    if len(fitting) != 1:
+        found = f"several kinds of source ({', '.join(fitting)})" if fitting else "no kind of source raysign knows"
+        raise SourceError(f"{path}: looks like {found}; give source.kind=KIND source.path={path}")
+    return fitting[0]

@@ -1,0 +1,139 @@
+"""Stage directories: shards that appear whole or not at all, and the card that says what is in them.
+
+A stage directory is `shard-<name>.parquet` files beside `card.json`. A shard is written under a temporary name and
+renamed, so a killed run leaves whole shards only.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysign import __version__
+from raysign.errors import StoreError
+from raysign.schema import VERSION
+
+
+def fingerprint(value: Any) -> str:
+    """16 hex digits that change when `value` (anything JSON can hold) does."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def stamp(path: Path) -> str:
+    """A file's size and time of change: what tells a changed file from an unchanged one without reading it."""
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+# ---------------------------------------------------------------- files that appear whole
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file that other processes see whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_bytes` of indented JSON."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. StoreError when it is missing or torn."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: not readable ({error}); run the stage that writes it again") from None
+
+
+# Landmarks are kept for years and read a few times: compressed, bytes of the same significance side by side.
+# Clips are read at each start of a training and can be made anew: plain and fast.
+_ENCODINGS: dict[str, dict[str, Any]] = {
+    "landmarks": {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_byte_stream_split": ["values.list.element", "visibility.list.element"],
+    },
+    "clips": {"compression": "none"},
+}
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write one Parquet file of one row group, whole or not at all, encoded as its schema wants it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    kind = (table.schema.metadata or {}).get(b"raysign.schema", b"").decode().split("/")[0]
+    options = _ENCODINGS.get(kind, {})
+    try:
+        pq.write_table(
+            table, temporary, use_dictionary=False, write_statistics=False, row_group_size=max(1, len(table)), **options
+        )
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """One shard, or some of its columns. StoreError when it is missing, torn or of another schema version."""
+    try:
+        table = pq.ParquetFile(path, memory_map=True).read(columns=columns, use_threads=False)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(f"{path}: not readable ({error}); delete it and run the stage again") from None
+    wrote = (table.schema.metadata or {}).get(b"raysign.schema", b"").decode()
+    if wrote and wrote.split("/")[1] != str(VERSION):
+        raise StoreError(f"{path}: schema {wrote}, expected version {VERSION}; run the stage again with this raysign")
+    return table
+
+
+def shards(directory: Path) -> list[Path]:
+    """The whole shards of a stage directory, sorted by name."""
+    return sorted(directory.glob("shard-*.parquet"))
+
+
+def tables(directory: Path, columns: list[str] | None = None) -> Iterator[tuple[Path, pa.Table]]:
+    """Each shard with its table (or some columns of it), one at a time."""
+    for path in shards(directory):
+        yield path, read_table(path, columns)
+
+
+def read_columns(directory: Path, *columns: str) -> pa.Table:
+    """Some (small) columns of all rows of a stage. StoreError when the stage has no shard."""
+    found = [table for _, table in tables(directory, list(columns))]
+    if not found:
+        raise StoreError(f"{directory}: no shards; run the stage that fills it first")
+    return pa.concat_tables(found)
+
+
+# ---------------------------------------------------------------- cards
+
+
+def write_card(directory: Path, stage: str, key: str, *, config: dict, counts: dict, dropped: dict, seconds: float,
+               **more: Any) -> dict:  # fmt: skip
+    """Write `card.json`, the last thing a stage writes: a stage without one is not finished.
+
+    counts: what is in the stage. dropped: reason -> number of clips left out. Returns the card.
+    """
+    card = {
+        "schema": VERSION, "stage": stage, "key": key, "counts": counts, "dropped": dropped,
+        "seconds": round(seconds, 3), "config": config, "raysign": __version__,
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **more,
+    }  # fmt: skip
+    write_json(directory / "card.json", card)
+    return card
+
+
+def read_card(directory: Path) -> dict | None:
+    """The stage's card, or None when the stage is not finished."""
+    path = directory / "card.json"
+    return read_json(path) if path.exists() else None
+
+
