@@ -1,0 +1,8 @@
+"""Score the bundle, on a cluster: ray job submit --working-dir . -- python jobs/evaluate.py CONFIG..."""
+
+import sys
+
+from raysign.cli import main
+
+if __name__ == "__main__":
+    main(["evaluate", *sys.argv[1:]])

@@ -1,0 +1,8 @@
+"""Landmark files of other formats to landmarks, on a cluster: ray job submit --working-dir . -- python jobs/import.py CONFIG..."""
+
+import sys
+
+from raysign.cli import main
+
+if __name__ == "__main__":
+    main(["import", *sys.argv[1:]])

@@ -1,0 +1,8 @@
+"""Landmarks to clips, on a cluster: ray job submit --working-dir . -- python jobs/prepare.py CONFIG..."""
+
+import sys
+
+from raysign.cli import main
+
+if __name__ == "__main__":
+    main(["prepare", *sys.argv[1:]])

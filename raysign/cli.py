@@ -1,0 +1,199 @@
+"""The command line: one verb for each arrow of `pipeline`. Imports happen inside the verbs, so help answers at once."""
+
+import sys
+from functools import wraps
+from pathlib import Path
+
+import click
+
+from raysign import __version__
+from raysign.errors import RaysignError
+
+CONFIG_HELP = """CONFIG is any number of YAML files, dotted overrides (train.lr=3e-4) and at most one path to read from,
+merged left to right; `raysign config` prints the result."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="raysign")
+def main() -> None:
+    """Videos and images of people signing, turned into trained, evaluated sign-language recognisers.
+
+    \b
+      raysign run my_videos/          folder of <gloss>/<clip>.mp4 to a trained and evaluated bundle
+      raysign demo                    the same on made-up signers, no data needed
+      raysign doctor                  is this machine ready?
+    """
+
+
+def plain_errors(verb):
+    """What the user can mend is one line on stderr and exit code 1; an interrupt is exit code 130."""
+
+    @wraps(verb)
+    def guarded(*args, **kwargs):
+        try:
+            return verb(*args, **kwargs)
+        except RaysignError as error:
+            click.echo(f"raysign: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("raysign: stopped; the same command goes on where it was", err=True)
+            sys.exit(130)
+
+    return guarded
+
+
+def verb(name: str | None = None):
+    """A verb that takes a config from its arguments."""
+
+    def decorate(function):
+        @main.command(name or function.__name__, epilog=CONFIG_HELP)
+        @click.argument("config", nargs=-1)
+        @plain_errors
+        @wraps(function)
+        def command(config: tuple[str, ...], **options):
+            from raysign.config import load
+
+            return function(load(config), **options)
+
+        return command
+
+    return decorate
+
+
+@verb()
+def run(config):
+    """Walk the whole line: landmarks, clips, training, evaluation. What is up to date is skipped."""
+    from raysign import pipeline
+
+    click.echo(pipeline.run(config))
+
+
+@verb()
+def extract(config):
+    """Videos and images to landmarks, with MediaPipe on every CPU."""
+    from raysign import pipeline
+
+    click.echo(pipeline.describe(pipeline.extract(config), config.landmarks_dir))
+
+
+@verb("import")
+def import_(config):
+    """Landmark files of other formats to landmarks."""
+    from raysign import pipeline
+
+    click.echo(pipeline.describe(pipeline.import_landmarks(config), config.landmarks_dir))
+
+
+@verb()
+def prepare(config):
+    """Landmarks to clips, by the config's recipe, with splits."""
+    from raysign import pipeline, store
+
+    directory = pipeline.prepare(config)
+    click.echo(pipeline.describe(store.read_card(directory), directory))
+
+
+@verb()
+def train(config):
+    """Clips to a bundle: trains, or goes on with an unfinished training of the same config."""
+    from raysign import pipeline
+
+    click.echo(f"bundle: {pipeline.train(config)}")
+
+
+@verb()
+def evaluate(config):
+    """Score the bundle: predictions.parquet, metrics.json and report.html."""
+    from raysign import pipeline
+
+    click.echo(pipeline.summary(config, pipeline.evaluate(config)))
+
+
+@verb("config")
+def show_config(config):
+    """Print the resolved config tree as YAML."""
+    click.echo(config.to_yaml(), nl=False)
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", default=5, show_default=True, help="how many glosses to name")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line instead of a table")
+@plain_errors
+def predict(bundle: Path, files: tuple[Path, ...], top: int, as_json: bool):
+    """Recognise FILES with a BUNDLE: videos, images, folders of images, or landmark files.
+
+    A file that cannot be used is named with the reason; the others go on. Exit code 1 when none could be used.
+    """
+    from raysign import pipeline
+
+    used = 0
+    for line, good in pipeline.predict(bundle, files, top, as_json):
+        used += good
+        click.echo(line, err=not good)
+    if not used:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/demo"), show_default=True)
+@plain_errors
+def demo(out: Path):
+    """Train and test on made-up signers: no data, no download, a few minutes on 2 cores."""
+    from raysign import pipeline
+
+    click.echo(pipeline.demo(out))
+
+
+@main.command()
+@click.argument("what", type=click.Choice(["extract", "prepare", "train"]))
+@click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
+@plain_errors
+def bench(what: str, options: tuple[str, ...]):
+    """Measure speed against a baseline in the same run; the last line is one JSON object with the ratios.
+
+    KEY=VALUE sets an argument of the benchmark's `run` function, such as clips=10000 or path=FOLDER.
+    """
+    from importlib import import_module
+
+    from raysign.bench import arguments
+
+    module = import_module(f"raysign.bench.{what}")
+    module.run(**arguments(module.run, options))
+
+
+@verb()
+def doctor(config):
+    """Check this machine: each line is ok or says how to fix it."""
+    from raysign.checks import doctor as checks
+
+    results = list(checks.checks(config))
+    click.echo(checks.render(results))
+    sys.exit(0 if all(check.ok for check in results if check.required) else 1)
+
+
+@main.group(invoke_without_command=True)
+@click.pass_context
+def models(context):
+    """List the MediaPipe model files; `raysign models fetch` gets them."""
+    if context.invoked_subcommand is None:
+        list_models()
+
+
+@plain_errors
+def list_models():
+    from raysign.extract.models import render, table
+
+    click.echo(render(table()))
+
+
+@models.command()
+@click.argument("names", nargs=-1)
+@plain_errors
+def fetch(names: tuple[str, ...]):
+    """Get the model files NAMES (all without a name) into the cache: from the official store, else assembled."""
+    from raysign.extract import models as files
+
+    for name in names or [row["name"] for row in files.table()]:
+        click.echo(f"{name}: {files.fetch(name)}")

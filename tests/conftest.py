@@ -1,0 +1,32 @@
+"""What many tests share: one Ray cluster of two CPUs, the folder of real recordings, and hermetic caches."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# before anything imports ray: no token file in the home directory, no usage statistics, tests never join a cluster
+os.environ.setdefault("RAY_AUTH_TOKEN", "raysign-tests-" + "0" * 32)
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+os.environ.pop("RAY_ADDRESS", None)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Ray cluster of 2 CPUs on this machine, ended with the test session."""
+    import ray
+
+    from raysign import config, engine
+
+    engine.connect(config.Ray(cpus=2), dashboard=True)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real recordings that RAYSIGN_TEST_DATA names."""
+    folder = os.environ.get("RAYSIGN_TEST_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("RAYSIGN_TEST_DATA does not name a folder of real recordings")
+    return Path(folder)

@@ -1,0 +1,73 @@
+"""The config tree: defaults, files, overrides, and what a mistake is answered with."""
+
+import pytest
+
+from raysign import config
+from raysign.errors import ConfigError
+
+
+def refusal(*arguments: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        config.load(arguments)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_printed_tree_loads_back_to_itself(tmp_path):
+    first = config.load(["source.kind=synthetic", "train.lr=3e-4", "name=once"])
+    (tmp_path / "once.yaml").write_text(first.to_yaml())
+    assert config.load([str(tmp_path / "once.yaml")]) == first
+
+
+def test_a_later_argument_wins_leaf_by_leaf(tmp_path):
+    (tmp_path / "a.yaml").write_text("source: {kind: synthetic}\ntrain: {lr: 0.1, epochs: 7}\n")
+    (tmp_path / "b.yaml").write_text("train: {lr: 0.2}\n")
+    loaded = config.load([str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "train.batch=5"])
+    assert (loaded.train.lr, loaded.train.epochs, loaded.train.batch) == (0.2, 7, 5)
+
+
+def test_a_typo_is_answered_with_the_nearest_key():
+    assert "did you mean 'epochs'" in refusal("source.kind=synthetic", "train.epoch=3")
+    assert "did you mean 'takes'" in refusal("source.kind=synthetic", "source.take=3")
+    assert "did you mean 'synthetic'" in refusal("source.kind=syntetic")
+
+
+def test_a_wrong_type_names_its_key_and_what_was_found():
+    assert refusal("source.kind=synthetic", "train.epochs=many").startswith("train.epochs: found 'many'")
+
+
+def test_an_unset_variable_is_named(monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    assert "$NOWHERE is not set" in refusal("source.kind=synthetic", "out=$NOWHERE/x")
+
+
+def test_variables_and_home_are_expanded_to_absolute_paths(monkeypatch, tmp_path):
+    monkeypatch.setenv("SOMEWHERE", str(tmp_path))
+    assert config.load(["source.kind=synthetic", "out=$SOMEWHERE/x"]).home == tmp_path / "x"
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "train: [", "\x00"])
+def test_a_file_that_is_no_mapping_is_refused_by_name(tmp_path, text):
+    (tmp_path / "bad.yaml").write_text(text)
+    assert "bad.yaml" in refusal(str(tmp_path / "bad.yaml"))
+
+
+def test_yaml_cannot_construct_objects(tmp_path):
+    (tmp_path / "evil.yaml").write_text("name: !!python/object/apply:os.system ['true']\n")
+    assert "evil.yaml" in refusal(str(tmp_path / "evil.yaml"))
+
+
+@pytest.mark.parametrize("family", config.FAMILIES)
+def test_every_kind_of_every_family_has_options_named_after_its_file(family):
+    assert config.kinds(family)
+    for kind in config.kinds(family):
+        options = config.kind_module(family, kind).Options
+        assert options.model_fields["kind"].default == kind
+
+
+def test_every_shipped_config_loads(monkeypatch, tmp_path):
+    from pathlib import Path
+
+    monkeypatch.setenv("RAYSIGN_TEST_DATA", str(tmp_path))
+    for path in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")):
+        assert config.load([str(path)]).name == path.stem

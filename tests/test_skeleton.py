@@ -1,0 +1,59 @@
+"""Skeletons: laws every layout keeps."""
+
+import numpy as np
+import pytest
+
+from raysign import skeleton
+from raysign.errors import ConfigError
+
+BODY = {"pose": tuple(range(17)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))}
+ALL = {**skeleton.LAYOUTS, "top_body_59": skeleton.of_parts("top_body_59", BODY)}
+every = pytest.mark.parametrize("which", ALL.values(), ids=ALL)
+
+
+@every
+def test_parts_cover_the_points_and_bones_join_points(which):
+    assert sum(count for _, count in which.parts) == which.points
+    assert all(0 <= a < which.points and 0 <= b < which.points and a != b for a, b in which.bones)
+    assert len({frozenset(bone) for bone in which.bones}) == len(which.bones)
+
+
+@every
+def test_a_mirror_image_twice_is_nothing(which):
+    if which.mirror:
+        assert [which.mirror[twin] for twin in which.mirror] == list(range(which.points))
+
+
+@every
+def test_a_mirror_image_keeps_the_bones(which):
+    if which.mirror:
+        bones = {frozenset(bone) for bone in which.bones}
+        assert {frozenset(which.mirror[point] for point in bone) for bone in bones} == bones
+
+
+@every
+def test_the_adjacency_is_symmetric_with_largest_eigenvalue_one(which):
+    graph = which.adjacency()
+    assert graph.dtype == np.float32
+    assert np.array_equal(graph, graph.T)
+    assert np.isclose(np.linalg.eigvalsh(graph.astype(float)).max(), 1.0, atol=1e-5)
+
+
+def test_bones_are_those_of_mediapipe():
+    vision = pytest.importorskip("mediapipe.tasks.python.vision")
+    for ours, theirs in (
+        (skeleton.POSE_BONES, vision.PoseLandmarksConnections.POSE_LANDMARKS),
+        (skeleton.HAND_BONES, vision.HandLandmarksConnections.HAND_CONNECTIONS),
+        (skeleton.FACE_BONES, vision.FaceLandmarksConnections.FACE_LANDMARKS_CONTOURS),
+    ):
+        assert {frozenset(b) for b in ours} == {frozenset((c.start, c.end)) for c in theirs}
+
+
+def test_an_unknown_layout_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'holistic_543'"):
+        skeleton.layout("holistic543")
+
+
+def test_border_visibility_falls_from_a_tenth_inside_to_the_border():
+    seen = skeleton.border_visibility(np.array([[0.5, 0.5], [0.05, 0.5], [0.0, 0.5], [1.2, 0.5], [np.nan, 0.5]]))
+    assert np.allclose(seen, [1, 0.5, 0, 0, np.nan], equal_nan=True)
