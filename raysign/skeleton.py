@@ -1,7 +1,8 @@
 """Which point is where: named parts, bones, mirror images and graphs of every landmark layout raysign knows.
 
 Each skeleton is written down once; adjacency, bones of a part and left-right pairs are derived from it.
-Sources: MediaPipe's PoseLandmarksConnections, HandLandmarksConnections and FACE_LANDMARKS_CONTOURS (0.10.33).
+Sources: PoseLandmarksConnections and FACE_LANDMARKS_CONTOURS of MediaPipe 0.10.33; HAND_CONNECTIONS of 0.10.21, whose
+index finger starts at the wrist, as the models of the field were trained with.
 """
 
 from dataclasses import dataclass
