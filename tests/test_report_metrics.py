@@ -78,7 +78,7 @@ def test_top5_of_fewer_than_five_classes_is_one():
 def test_macro_f1_is_scikit_learns_mean_over_the_classes_that_occur():
     labels, truth, probabilities = drawn(10, 60, 5, tested=4)
     found = metrics.metrics(predictions(truth, probabilities, labels), labels)
-    theirs = f1_score(truth, probabilities.argmax(1), average="macro", zero_division=0)
+    theirs = f1_score(truth, probabilities.argmax(1), average="macro", zero_division=0)  # pyright: ignore[reportArgumentType]
     assert found["macro_f1"] == pytest.approx(theirs)
 
 
@@ -126,11 +126,17 @@ def test_an_empty_table_is_refused():
 
 def test_a_gloss_the_labels_lack_is_named():
     table = predictions([0], np.ones((1, 1)), ["hello"])
-    with pytest.raises(BundleError, match="clip0: found gloss 'hello'.*did you mean 'hell'"):
+    with pytest.raises(BundleError, match=r"clip0: found gloss 'hello'.*did you mean 'hell'"):
         metrics.metrics(table, ["hell"])
 
 
 def test_probabilities_of_another_number_of_classes_are_refused():
     table = predictions([0], np.ones((1, 1)), ["hello"])
     with pytest.raises(BundleError, match="found 1 classes, expected 2"):
+        metrics.metrics(table, ["hello", "you"])
+
+
+def test_probabilities_that_are_not_finite_are_refused():
+    table = predictions([0, 1], np.full((2, 2), np.nan), ["hello", "you"])
+    with pytest.raises(BundleError, match="not finite"):
         metrics.metrics(table, ["hello", "you"])

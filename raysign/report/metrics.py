@@ -27,7 +27,7 @@ def truth_of(table: pa.Table, labels: list[str]) -> np.ndarray:
 
 
 def probabilities_of(table: pa.Table, labels: list[str]) -> np.ndarray:
-    """(N, K) float32 probabilities in the order of `labels`. BundleError when the table has another number of classes."""
+    """(N, K) float32 probabilities in the order of `labels`. BundleError when of other classes, or not finite."""
     column = table["probabilities"].combine_chunks()
     lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
     if len(table) and lengths.tolist() != [len(labels)]:
@@ -35,7 +35,10 @@ def probabilities_of(table: pa.Table, labels: list[str]) -> np.ndarray:
         raise BundleError(
             f"predictions: found {found} classes, expected {len(labels)}; use the bundle they were made with"
         )
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(labels))
+    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(labels))
+    if not np.isfinite(values).all():
+        raise BundleError("predictions: found probabilities that are not finite; train again with a lower train.lr")
+    return values
 
 
 def ranks(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -83,7 +86,7 @@ def metrics(table: pa.Table, labels: list[str]) -> dict:
 
 
 def _per_class(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, dict]:
-    figures = precision_recall_fscore_support(truth, predicted, labels=np.arange(len(labels)), zero_division=0)
+    figures = precision_recall_fscore_support(truth, predicted, labels=np.arange(len(labels)), zero_division=0)  # pyright: ignore[reportArgumentType]
     columns = [np.asarray(column).tolist() for column in figures]
     rows = zip(*columns, strict=True)
     return {
@@ -104,13 +107,9 @@ def confused_pairs(matrix: np.ndarray, labels: list[str], limit: int = 20) -> li
     wrong = matrix * (1 - np.eye(len(labels), dtype=matrix.dtype))
     order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
     rows, columns = np.unravel_index(order, wrong.shape)
+    share = wrong / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return [
-        {
-            "gloss": labels[i],
-            "predicted": labels[j],
-            "count": int(wrong[i, j]),
-            "share": float(wrong[i, j] / matrix[i].sum()),
-        }
+        {"gloss": labels[i], "predicted": labels[j], "count": int(wrong[i, j]), "share": float(share[i, j])}
         for i, j in zip(rows, columns, strict=True)
         if wrong[i, j]
     ]

@@ -1,0 +1,184 @@
+"""Pictures as PNG bytes, drawn without pyplot: nothing global is touched, any thread or worker may call these."""
+
+import io
+import logging
+import math
+import warnings
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+MOST_CLASSES = 60  # more rows than this are too small to read on a page
+MOST_BARS = 80
+LONGEST_NAME = 28  # characters of a gloss shown before it is cut
+_INK, _BLUE, _RED = "#1f2933", "#2b6cb0", "#c05621"
+# Fonts that have what matplotlib's own DejaVu Sans lacks, on Linux, macOS and Windows; those installed are used.
+_MORE_FONTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali",
+    "Noto Sans Tamil", "Noto Sans Ethiopic", "WenQuanYi Zen Hei", "Hiragino Sans", "Apple SD Gothic Neo",
+    "Arial Unicode MS", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI", "Leelawadee UI",
+)  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> tuple[tuple[str, ...], frozenset[int]]:
+    """Families to draw text with, and the code points that one of them can draw."""
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    families = ("DejaVu Sans", *(name for name in _MORE_FONTS if name in installed))
+    paths = [font_manager.findfont(font_manager.FontProperties(family=name)) for name in families]
+    return families, frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
+
+
+def name_of(index: int, label: str) -> str:
+    """A gloss as it is written in a picture: cut when long, its number in the table when no font here can draw it."""
+    if any(ord(letter) not in _fonts()[1] for letter in label):
+        return f"#{index + 1}"
+    return label if len(label) <= LONGEST_NAME else label[: LONGEST_NAME - 1] + "…"
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    log = logging.getLogger("matplotlib.font_manager")
+    before, log.level = log.level, logging.ERROR
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # a margin too small for a long name is drawn all the same
+            figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", facecolor="white")
+    finally:
+        log.level = before
+    return buffer.getvalue()
+
+
+def _text(size: float) -> dict:
+    return {"fontsize": size, "fontfamily": list(_fonts()[0]), "parse_math": False, "color": _INK}
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=_INK, labelsize=8)
+
+
+# ---------------------------------------------------------------- confusion matrix
+
+
+def most_confused(matrix: np.ndarray, limit: int = MOST_CLASSES) -> np.ndarray:
+    """Indices, in order, of at most `limit` classes: all of them, or those with the most clips mistaken from or for."""
+    if len(matrix) <= limit:
+        return np.arange(len(matrix))
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
+    return np.sort(np.argsort(-wrong, kind="stable")[:limit])
+
+
+def confusion_matrix(matrix: np.ndarray, labels: list[str]) -> bytes:
+    """PNG of a (K, K) count matrix, each row divided by its clips. Above MOST_CLASSES: the most confused classes."""
+    shown = most_confused(matrix)
+    shares = (matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))[np.ix_(shown, shown)]
+    empty = matrix.sum(axis=1)[shown] == 0
+    names = [name_of(int(i), labels[i]) for i in shown]
+    count = len(shown)
+    cell = 0.62 if count <= 15 else 0.3 if count <= 35 else 0.23
+    figure = Figure(figsize=(max(3.0, cell * count) + 0.6, max(3.0, cell * count)))
+    axes = figure.add_subplot()
+    picture = axes.imshow(np.where(empty[:, None], np.nan, shares), cmap="Blues", vmin=0, vmax=1)
+    axes.set_facecolor("#e5e7eb")  # rows without clips
+    size = 9 if count <= 15 else 7.5
+    axes.set_xticks(range(count), names, rotation=90, **_text(size))
+    axes.set_yticks(range(count), names, **_text(size))
+    axes.set_xlabel("predicted", color=_INK)
+    axes.set_ylabel("true", color=_INK)
+    if count <= 15:
+        _write_shares(axes, shares, empty)
+    part = "" if count == len(matrix) else f": the {count} most confused of {len(matrix)} classes"
+    axes.set_title(f"Share of each gloss's clips{part}", fontsize=10, color=_INK)
+    figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.03, shrink=0.8).ax.tick_params(labelsize=8)
+    return _png(figure)
+
+
+def _write_shares(axes: Axes, shares: np.ndarray, empty: np.ndarray) -> None:
+    for i, j in np.argwhere((shares > 0) & ~empty[:, None]):
+        colour = "white" if shares[i, j] > 0.55 else _INK
+        axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+
+
+# ---------------------------------------------------------------- F1 of each class
+
+
+def class_f1(per_class: dict[str, dict]) -> bytes:
+    """PNG of the F1 of each class with clips, best first. Above MOST_BARS: how F1 is spread, and the lowest ones."""
+    rows = [(name_of(i, gloss), f["f1"], f["support"]) for i, (gloss, f) in enumerate(per_class.items())]
+    rows = sorted((row for row in rows if row[2]), key=lambda row: -row[1])
+    if len(rows) <= MOST_BARS:
+        figure = Figure(figsize=(7.5, 0.9 + 0.23 * len(rows)))
+        _bars(figure.add_subplot(), rows, f"F1 of {len(rows)} glosses (clips)")
+        return _png(figure)
+    height = 0.2 * MOST_CLASSES
+    figure = Figure(figsize=(7.5, height + 3.2))
+    spread, lowest = figure.subplots(2, 1, height_ratios=[2.2, height], gridspec_kw={"hspace": 0.9 / height * 2})
+    spread.hist([row[1] for row in rows], bins=np.linspace(0, 1, 21).tolist(), color=_BLUE)
+    spread.set_title(f"How F1 is spread over {len(rows)} glosses", fontsize=10, color=_INK)
+    spread.set_ylabel("glosses", color=_INK, fontsize=8)
+    spread.set_xlim(0, 1)
+    _plain(spread)
+    _bars(lowest, rows[-MOST_CLASSES:], f"The {MOST_CLASSES} lowest F1 (clips)")
+    return _png(figure)
+
+
+def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
+    places = np.arange(len(rows))
+    axes.barh(places, [row[1] for row in rows], color=_BLUE, height=0.7)
+    axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **_text(8))
+    for place, (_, f1, _) in zip(places, rows, strict=True):
+        axes.text(f1 + 0.01, place, f"{f1:.2f}", va="center", fontsize=7, color=_INK)
+    axes.set_xlim(0, 1.08)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_title(title, fontsize=10, color=_INK)
+    _plain(axes)
+    axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **_text(8))
+
+
+# ---------------------------------------------------------------- training
+
+
+def training_curves(rows: list[dict]) -> bytes | None:
+    """PNG of the losses, of the shares (top-1 and others) and of the learning rate by epoch; None without epochs.
+
+    rows: one mapping an epoch, `epoch` and named figures (`train/loss`, `val/top1`, `lr`); what is absent from a row
+    or not finite is left out.
+    """
+    rows = [row for row in rows if _finite(row.get("epoch"))]
+    names = sorted({name for row in rows for name, value in row.items() if _finite(value)})
+    groups = [
+        ("loss", [name for name in names if name.endswith("loss")]),
+        ("share of clips", [n for n in names if "/" in n and n.rsplit("/", 1)[1].startswith(("top", "macro", "acc"))]),
+        ("learning rate", [name for name in names if name == "lr"]),
+    ]
+    groups = [(title, members) for title, members in groups if members]
+    if not groups:
+        return None
+    figure = Figure(figsize=(4.0 * len(groups), 2.8), layout="constrained")
+    for axes, (title, members) in zip(np.ravel(np.asarray(figure.subplots(1, len(groups)))), groups, strict=True):
+        _curves(axes, rows, members)
+        axes.set_title(title, fontsize=10, color=_INK)
+        axes.set_xlabel("epoch", fontsize=8, color=_INK)
+        if title == "share of clips":
+            axes.set_ylim(0, 1.02)
+    return _png(figure)
+
+
+def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:
+    for name in members:
+        points = [(row["epoch"], row[name]) for row in rows if _finite(row.get(name))]
+        dashed = "--" if name.startswith("train/") else "-"
+        alone = "o" if len(points) == 1 else None
+        axes.plot([x for x, _ in points], [y for _, y in points], dashed, marker=alone, label=name, linewidth=1.4)
+    axes.legend(fontsize=7, frameon=False)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    _plain(axes)
+
+
+def _finite(value) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
