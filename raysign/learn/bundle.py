@@ -1,0 +1,89 @@
+"""The bundle: all that is needed to use a recogniser, so that nothing prepares clips in another way than training did.
+
+Files: config.yaml (the whole tree), labels.json, weights.pt (tensors only) and card.json, which is written last and
+knows the checksum of the others.
+"""
+
+import hashlib
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import yaml
+
+from raysign import __version__, config, store
+from raysign.errors import BundleError, RaysignError
+from raysign.learn.recogniser import Recogniser, build
+from raysign.skeleton import Skeleton
+
+FILES = ("config.yaml", "labels.json", "weights.pt")
+TORN = (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A recogniser ready for use.
+
+    config: as it was trained. labels: glosses in the order of the logits. channels: names of the clips' channels.
+    network: in eval mode on the CPU after `load`. card: metrics of the best epoch, data key, extractor, versions.
+    """
+
+    config: config.Config
+    labels: list[str]
+    channels: tuple[str, ...]
+    network: Recogniser
+    card: dict = field(default_factory=dict)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The points of the clips it takes."""
+        return config.kind_module("prepare", self.config.prepare.kind).skeleton(self.config.prepare)
+
+    def save(self, directory: Path) -> None:
+        """Write the bundle's files; the card last, so that a bundle without one is not finished."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "card.json").unlink(missing_ok=True)
+        store.write_bytes(directory / "config.yaml", self.config.to_yaml().encode())
+        store.write_json(directory / "labels.json", self.labels)
+        weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
+        store.write_bytes(directory / "weights.pt", tensor_bytes(weights))
+        card = {
+            "raysign": __version__, "torch": torch.__version__, "channels": list(self.channels), **self.card,
+            "sha256": {name: _checksum(directory / name) for name in FILES},
+        }  # fmt: skip
+        store.write_json(directory / "card.json", card)
+
+
+def load(directory: Path) -> Bundle:
+    """The bundle in a directory, its network on the CPU in eval mode. BundleError when it is missing, torn or wrong."""
+    directory = Path(directory)
+    if not (directory / "card.json").is_file():
+        raise BundleError(f"{directory}: no card.json; give the folder of a bundle that `raysign train` has finished")
+    try:
+        card = store.read_json(directory / "card.json")
+        for name in FILES:
+            if _checksum(directory / name) != card["sha256"][name]:
+                raise BundleError(f"{directory / name}: not the file its card.json knows; copy the whole bundle again")
+        tree = config.load(base=yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
+        labels, channels = store.read_json(directory / "labels.json"), tuple(card["channels"])
+        network = build(tree, channels, labels)
+        network.load_state_dict(torch.load(directory / "weights.pt", weights_only=True, map_location="cpu"))
+    except BundleError:
+        raise
+    except (*TORN, RaysignError, yaml.YAMLError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(f"{directory}: not a whole bundle of this raysign ({reason}); copy or train it again") from None
+    return Bundle(tree, labels, channels, network.eval(), card)
+
+
+def tensor_bytes(state: dict) -> bytes:
+    """`torch.save` into memory, to be written whole."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

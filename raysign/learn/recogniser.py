@@ -1,0 +1,33 @@
+"""The network of a recogniser: an encoder and a task, with persons folded and pooled in one place."""
+
+import torch
+from torch import nn
+
+from raysign.config import Config, kind_module
+
+
+class Recogniser(nn.Module):
+    """Clips to logits. Attributes: encoder, task."""
+
+    def __init__(self, encoder: nn.Module, task: nn.Module):
+        super().__init__()
+        self.encoder, self.task = encoder, task
+
+    def forward(self, x: torch.Tensor, frames: torch.Tensor, persons: torch.Tensor) -> torch.Tensor:
+        """x (B, M, T, V, C) float32 padded with anything finite, frames (B,) and persons (B,) int -> (B, K)."""
+        batch, most, time = x.shape[:3]
+        steps, places = torch.arange(time, device=x.device), torch.arange(most, device=x.device)
+        mask = (steps < frames[:, None])[:, None] & (places < persons[:, None])[:, :, None]
+        h, mask = self.encoder(x.flatten(0, 1), mask.flatten(0, 1))
+        h, mask = h.unflatten(0, (batch, most)), mask.unflatten(0, (batch, most))
+        real = mask.unsqueeze(-1).to(h.dtype)
+        h = (h * real).sum(1) / real.sum(1).clamp(min=1)
+        return self.task(h, mask.any(1))
+
+
+def build(config: Config, channels: tuple[str, ...], labels: list[str]) -> Recogniser:
+    """An untrained recogniser for the clips of the config's recipe. Weights come from torch's generator."""
+    skeleton = kind_module("prepare", config.prepare.kind).skeleton(config.prepare)
+    encoder = kind_module("model", config.model.kind).Encoder(config.model, skeleton, len(channels))
+    task = kind_module("task", config.task.kind).Task(config.task, encoder.width, list(labels))
+    return Recogniser(encoder, task)

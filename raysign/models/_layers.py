@@ -1,0 +1,89 @@
+"""Layers that several encoders share. All honour masks: what lies outside a clip never changes what is inside."""
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+
+
+def group() -> tuple[int, int]:
+    """This process's (rank, number of workers); (0, 1) outside a distributed training."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def over_workers(value: torch.Tensor) -> torch.Tensor:
+    """The sum of `value` over all workers, through which gradients flow back to each of them."""
+    return all_reduce(value) if group()[1] > 1 else value
+
+
+class MaskedBatchNorm(nn.BatchNorm1d):
+    """Batch normalisation whose statistics come from real frames of all workers only (its state is BatchNorm's).
+
+    forward(x, mask): x (N, T, ...) with the feature axis `axis`, mask (N, T) bool. Frames outside the mask are
+    normalised like the others and say nothing about the statistics, so a batch may be padded or shared out at will.
+    """
+
+    def __init__(self, features: int, axis: int, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__(features, eps=eps, momentum=momentum)
+        self.axis = axis
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        mean, variance = self._statistics(x.float(), mask) if self.training else (self.running_mean, self.running_var)
+        scale = self.weight * torch.rsqrt(variance + self.eps)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
+        shape = [1] * x.dim()
+        shape[self.axis] = -1
+        return x * scale.view(shape).to(x.dtype) + (self.bias - mean * scale).view(shape).to(x.dtype)
+
+    def _statistics(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and variance of each feature, and the running ones brought up to date."""
+        others = [axis for axis in range(x.dim()) if axis != self.axis]
+        real = mask.to(x.dtype).view(*mask.shape, *[1] * (x.dim() - 2))
+        each = x.numel() // (mask.numel() * self.num_features)  # values of a feature in one frame
+        first = over_workers(torch.cat([(x * real).sum(others), mask.sum().to(x.dtype).view(1)]))
+        count = (first[-1] * each).clamp(min=1.0)
+        mean = first[:-1] / count
+        shape = [1] * x.dim()
+        shape[self.axis] = -1
+        # the second pass costs little and, unlike E[x^2] - E[x]^2, loses no digits
+        variance = over_workers((((x - mean.view(shape)) * real) ** 2).sum(others)) / count
+        with torch.no_grad():
+            unbiased = variance * count / (count - 1).clamp(min=1.0)
+            self.running_mean.lerp_(mean, self.momentum)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+            self.running_var.lerp_(unbiased, self.momentum)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+            self.num_batches_tracked += 1  # pyright: ignore[reportOperatorIssue]
+        return mean, variance
+
+
+class RowDropout(nn.Dropout):
+    """Dropout of (B, D) features that strikes the same values of a clip for any number of workers.
+
+    Worker r of n holds rows r, r+n, ... of the global batch: each draws for the whole batch, from a generator that
+    the training loop seeds alike everywhere, and takes its rows.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        if not self.training or self.p == 0:
+            return x
+        rank, workers = group()
+        drawn = torch.rand(len(x) * workers, x.shape[1], device=x.device)[rank::workers]
+        return x * (drawn >= self.p) / (1 - self.p)
+
+
+def merge_frames(x: torch.Tensor, mask: torch.Tensor, factor: int, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Every `factor` frames averaged into one, over real frames only.
+
+    x: T at `axis`; mask (N, T). Returns x with ceil(T / factor) frames, and its mask.
+    """
+    if factor == 1:
+        return x, mask
+    frames = -(-mask.shape[1] // factor)
+    spare = frames * factor - mask.shape[1]
+    padding = [0, 0] * (x.dim() - 1 - axis) + [0, spare]
+    real = nn.functional.pad(mask, (0, spare)).unflatten(1, (frames, factor))
+    share = real / real.sum(2, keepdim=True).clamp(min=1)
+    x = nn.functional.pad(x, padding).unflatten(axis, (frames, factor))
+    shape = [1] * x.dim()
+    shape[0], shape[axis], shape[axis + 1] = share.shape
+    return (x * share.view(shape).to(x.dtype)).sum(axis + 1), real.any(2)
