@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 MOST_CLASSES = 60  # more rows than this are too small to read on a page
 MOST_BARS = 80
@@ -94,12 +95,14 @@ def confusion_matrix(matrix: np.ndarray, labels: list[str]) -> bytes:
         _write_shares(axes, shares, empty)
     part = "" if count == len(matrix) else f": the {count} most confused of {len(matrix)} classes"
     axes.set_title(f"Share of each gloss's clips{part}", fontsize=10, color=_INK)
-    figure.colorbar(picture, ax=axes, fraction=0.046, pad=0.03, shrink=0.8).ax.tick_params(labelsize=8)
+    figure.colorbar(picture, ax=axes, fraction=0.25 / figure.get_figwidth(), pad=0.02, shrink=0.8).ax.tick_params(
+        labelsize=8
+    )
     return _png(figure)
 
 
 def _write_shares(axes: Axes, shares: np.ndarray, empty: np.ndarray) -> None:
-    for i, j in np.argwhere((shares > 0) & ~empty[:, None]):
+    for i, j in np.argwhere((shares > 0) & ~empty[:, None]).tolist():
         colour = "white" if shares[i, j] > 0.55 else _INK
         axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
 
@@ -129,15 +132,14 @@ def class_f1(per_class: dict[str, dict]) -> bytes:
 
 def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
     places = np.arange(len(rows))
+    _plain(axes)
     axes.barh(places, [row[1] for row in rows], color=_BLUE, height=0.7)
     axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **_text(8))
-    for place, (_, f1, _) in zip(places, rows, strict=True):
+    for place, (_, f1, _) in enumerate(rows):
         axes.text(f1 + 0.01, place, f"{f1:.2f}", va="center", fontsize=7, color=_INK)
     axes.set_xlim(0, 1.08)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title(title, fontsize=10, color=_INK)
-    _plain(axes)
-    axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **_text(8))
 
 
 # ---------------------------------------------------------------- training
@@ -176,7 +178,7 @@ def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:
         alone = "o" if len(points) == 1 else None
         axes.plot([x for x, _ in points], [y for _, y in points], dashed, marker=alone, label=name, linewidth=1.4)
     axes.legend(fontsize=7, frameon=False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain(axes)
 
 
