@@ -1,0 +1,221 @@
+"""LANDMARKS to CLIPS: a recipe applied to every good clip, with its split; the same bytes however many workers.
+
+One shard of landmarks becomes one shard of clips. The stage's directory is named by the hash of what its content
+follows from (clips, recipe, split, seed), so what is there is never stale.
+"""
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raysign import config, schema, store
+from raysign.clips import split
+from raysign.config import kind_module
+from raysign.errors import ClipError, StoreError
+
+_WHO = ("id", "gloss", "category", "signer", "split")
+_NOTE = b"raysign.prepare"  # what a shard says of itself beside its rows, written with them or not at all
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What preparing would do: units still to do in `directory`, of which `done` shards are there already."""
+
+    directory: Path
+    key: str
+    units: list[dict]
+    done: int
+    splits: split.Splits
+    dropped: pa.Table  # id, gloss, signer, reason of the clips left out before any array is read
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do, not even the card."""
+        return not self.units and store.read_card(self.directory) is not None
+
+
+def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan:
+    """Labels, splits and what is to do, from the small columns of the landmarks alone.
+
+    A unit is {"shard": name, "splits": split of each row, "" for a row left out}. Raises StoreError when there are no
+    landmarks, ConfigError when the splits cannot be made.
+    """
+    shards = [(path.name, table) for path, table in store.tables(landmarks_dir, [*_WHO, "stamp", "extractor", "error"])]
+    if not shards:
+        raise StoreError(f"{landmarks_dir}: no landmarks; run `raysign extract` or `raysign import` first")
+    rows = pa.concat_tables([table for _, table in shards]).to_pylist()
+    _refuse_twins(rows, landmarks_dir)
+    reasons = [_reason(row) for row in rows]
+    usable = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
+    if not usable:
+        found = "; ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common(3))
+        raise StoreError(f"{landmarks_dir}: none of {len(rows)} clips can be prepared ({found})")
+    splits = split.assign(
+        *([row[name] for row in usable] for name in ("id", "gloss", "signer", "split")), settings.split, settings.seed
+    )
+    chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
+    reasons = [why or ("" if chosen[row["id"]] else "no split") for row, why in zip(rows, reasons, strict=True)]
+    places = [path for path, table in shards for _ in range(len(table))]
+    key = _key(settings, zip(places, rows, strict=True))
+    units = [
+        {"shard": name, "splits": [chosen.get(clip) or "" for clip in table["id"].to_pylist()]}
+        for name, table in shards
+    ]
+    todo = [unit for unit in units if not (clips_root / key / unit["shard"]).exists()]
+    left_out = [
+        {name: row[name] for name in ("id", "gloss", "signer")} | {"reason": why}
+        for row, why in zip(rows, reasons, strict=True)
+        if why
+    ]
+    dropped = pa.Table.from_pylist(left_out, DROPPED)
+    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, dropped)
+
+
+DROPPED = pa.schema({"id": pa.string(), "gloss": pa.list_(pa.string()), "signer": pa.string(), "reason": pa.string()})
+
+
+def _reason(row: dict) -> str:
+    """Why a row of landmarks cannot become a clip; empty when it can."""
+    if row["error"]:
+        return "quarantined"
+    return "" if row["gloss"] else "no gloss"
+
+
+def _refuse_twins(rows: list[dict], directory: Path) -> None:
+    counts = Counter(row["id"] for row in rows)
+    if len(counts) < len(rows):
+        name = next(name for name, count in counts.items() if count > 1)
+        raise StoreError(f"{directory}: clip {name!r} is stored twice; delete the directory and fill it again")
+
+
+def _key(settings: config.Config, rows: Iterable[tuple[str, dict]]) -> str:
+    """Hash of all that the shards of clips follow from: the landmarks' rows by shard, recipe, splits and seed."""
+    names = ("id", "stamp", "extractor", "gloss", "category", "signer", "split", "error")
+    content = sorted((shard, *(row[name] for name in names)) for shard, row in rows)
+    sections = [section.model_dump(mode="json") for section in (settings.prepare, settings.split)]
+    return store.fingerprint([schema.VERSION, sections, settings.seed, content])
+
+
+# ---------------------------------------------------------------- in a worker
+
+
+class Worker:
+    """Turns a unit of `plan` into one shard of clips."""
+
+    def __init__(self, landmarks_dir: Path, directory: Path, options: config.Section):
+        self.landmarks_dir, self.directory, self.options = Path(landmarks_dir), Path(directory), options
+        self.recipe = kind_module("prepare", options.kind)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def __call__(self, unit: dict) -> dict:
+        """The shard's manifest row: shard, clips, frames, dropped, seconds. A row whose recipe fails is dropped."""
+        began = time.perf_counter()
+        table = store.read_table(self.landmarks_dir / unit["shard"])
+        table = table.set_column(table.column_names.index("split"), "split", pa.array(unit["splits"], pa.string()))
+        if "" in unit["splits"]:
+            table = table.filter(pc.not_equal(table["split"], ""))
+        rows, dropped = self._rows(table)
+        clips = schema.to_table(rows, schema.CLIPS)
+        note = {
+            "dropped": dropped,
+            "contents": [row["content"] for row in rows],
+            "sources": [row["source"] for row in rows],
+        }
+        clips = clips.replace_schema_metadata({**schema.CLIPS.metadata, _NOTE: json.dumps(note)})
+        store.write_table(self.directory / unit["shard"], clips)
+        return {
+            "shard": unit["shard"], "clips": len(rows), "frames": sum(row["frames"] for row in rows),
+            "dropped": len(dropped), "seconds": time.perf_counter() - began,
+        }  # fmt: skip
+
+    def _rows(self, table: pa.Table) -> tuple[list[dict], list[dict]]:
+        """Rows of CLIPS, with `content` and `source` beside, and those dropped, with the reason."""
+        rows, dropped = [], []
+        about = table.select([*_WHO, "source", "extractor"]).to_pylist()
+        for row, landmarks in zip(about, schema.landmarks_of(table), strict=True):
+            try:
+                x = self.recipe.apply(landmarks, self.options)
+            except ClipError as error:
+                dropped.append({name: row[name] for name in ("id", "gloss", "signer")} | {"reason": str(error)})
+                continue
+            shape = dict(zip(("persons", "frames", "points", "channels"), x.shape, strict=True))
+            rows.append({**row, **shape, "x": x, "recipe": self._recipe(row["extractor"]), "content": _content(x)})
+        return rows, dropped
+
+    @lru_cache(maxsize=64)  # noqa: B019 - a worker lives as long as its task
+    def _recipe(self, extractor: str | None) -> str:
+        return store.fingerprint([self.options.model_dump(mode="json"), extractor])
+
+
+def _content(x: np.ndarray) -> str:
+    """Equal for equal clips and, for all that happens, for no others: hash of the shape and of the sum over time."""
+    return hashlib.blake2b(repr(x.shape).encode() + x.sum(axis=1).tobytes(), digest_size=8).hexdigest()
+
+
+# ---------------------------------------------------------------- at the end
+
+
+def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: float) -> dict:
+    """Write `dropped.parquet` (id, gloss, signer, reason) and the card; returns the card.
+
+    Raises StoreError when the recipe left no clip to train on.
+    """
+    table = store.read_columns(made.directory, *_WHO, "frames")
+    notes = [json.loads(pq.read_schema(path).metadata[_NOTE]) for path in store.shards(made.directory)]
+    failed = [row for note in notes for row in note["dropped"]]
+    dropped = pa.concat_tables([made.dropped, pa.Table.from_pylist(failed, DROPPED)]).sort_by("id")
+    rows = table.to_pylist()
+    if not any(row["split"] == "train" for row in rows):
+        reason, count = Counter(dropped["reason"].to_pylist()).most_common(1)[0]
+        raise StoreError(f"{made.directory}: no training clips are left; {count} were dropped: {reason}")
+    store.write_table(made.directory / "dropped.parquet", dropped)
+    contents, sources = ([cell for note in notes for cell in note[name]] for name in ("contents", "sources"))
+    recipe = kind_module("prepare", settings.prepare.kind)
+    bones = recipe.skeleton(settings.prepare)
+    return store.write_card(
+        made.directory,
+        "prepare",
+        made.key,
+        config={name: getattr(settings, name).model_dump(mode="json") for name in ("prepare", "split")},
+        counts=_counts(rows),
+        dropped=dict(Counter(dropped["reason"].to_pylist()).most_common()),
+        seconds=seconds,
+        landmarks=str(landmarks_dir),
+        seed=settings.seed,
+        labels=sorted({word for row in rows if row["split"] == "train" for word in row["gloss"]}),
+        split={"kind": made.splits.kind, "notes": made.splits.notes},
+        leaks=split.leaks(
+            *([row[name] for row in rows] for name in ("id", "split", "signer")), sources=sources, contents=contents
+        ),
+        skeleton={"name": bones.name, "points": bones.points, "parts": dict(bones.parts)},
+        channels=list(recipe.CHANNELS),
+        lengths=_lengths(table["frames"].to_numpy()),
+    )
+
+
+def _counts(rows: list[dict]) -> dict:
+    """Clips and frames in all, per split, and per split of each gloss and signer."""
+    tables: dict[str, dict] = {"split": {}, "gloss": {}, "signer": {}}
+    for row in rows:
+        names = {"gloss": " ".join(row["gloss"]), "signer": row["signer"] or "unknown"}
+        tables["split"][row["split"]] = tables["split"].get(row["split"], 0) + 1
+        for column, name in names.items():
+            line = tables[column].setdefault(name, dict.fromkeys(split.NAMES, 0))
+            line[row["split"]] += 1
+    whole = {"clips": len(rows), "frames": sum(row["frames"] for row in rows)}
+    return {**whole, **{column: dict(sorted(table.items())) for column, table in tables.items()}}
+
+
+def _lengths(frames: np.ndarray) -> dict:
+    """Shortest, longest and quantiles of the numbers of frames."""
+    marks = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
+    return {name: int(np.percentile(frames, mark)) for name, mark in marks.items()}
