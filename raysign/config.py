@@ -35,7 +35,17 @@ def _expand(path: Any) -> Any:
     return Path(os.path.abspath(os.path.expanduser(expanded)))  # noqa: PTH100, PTH111 - keeps symbolic links as given
 
 
+def _expand_result(path: Any) -> Any:
+    """As `_expand`, but a relative path starts at $RAYSIGN_HOME, else at the current folder.
+
+    The current folder of a submitted job is a copy that Ray deletes: there results go below ~/raysign.
+    """
+    root = os.environ.get("RAYSIGN_HOME", "~/raysign" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
+    return _expand(os.path.join(root, path)) if isinstance(path, str | Path) else path  # noqa: PTH118 - "~", "$VAR"
+
+
 AnyPath = Annotated[Path, BeforeValidator(_expand)]
+ResultPath = Annotated[Path, BeforeValidator(_expand_result)]
 
 
 # ---------------------------------------------------------------- open families: a kind is the name of a file
@@ -162,8 +172,8 @@ class Config(Section):
     """Everything a run needs. `raysign config` prints it resolved."""
 
     name: str = Field("raysign", pattern=r"^[A-Za-z0-9._-]+$", description="names the run and its folder")
-    out: AnyPath | None = Field(None, description="folder of all results; None: runs/<name>")
-    landmarks: AnyPath | None = Field(None, description="landmark store to share between runs; None: <out>/landmarks")
+    out: ResultPath | None = Field(None, description="folder of all results; None: runs/<name>")
+    landmarks: ResultPath | None = Field(None, description="landmark store to share between runs; None: <out>/landmarks")
     seed: int = Field(0, ge=0, description="of splits, initial weights, shuffling and augmentation")
     source: _family("source", "video_folder")  # type: ignore[valid-type]
     extract: Extract = Extract()  # pyright: ignore[reportCallIssue]
@@ -180,7 +190,7 @@ class Config(Section):
     @property
     def home(self) -> Path:
         """Folder of all results of this config."""
-        return self.out or _expand(f"runs/{self.name}")
+        return self.out or _expand_result(f"runs/{self.name}")
 
     @property
     def landmarks_dir(self) -> Path:
