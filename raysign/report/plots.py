@@ -34,9 +34,14 @@ def _fonts() -> tuple[tuple[str, ...], frozenset[int]]:
     return families, frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
 
 
+def undrawable(label: str) -> bool:
+    """Whether the fonts of this machine lack a letter of a gloss."""
+    return any(ord(letter) not in _fonts()[1] for letter in label)
+
+
 def name_of(index: int, label: str) -> str:
     """A gloss as it is written in a picture: cut when long, its number in the table when no font here can draw it."""
-    if any(ord(letter) not in _fonts()[1] for letter in label):
+    if undrawable(label):
         return f"#{index + 1}"
     return label if len(label) <= LONGEST_NAME else label[: LONGEST_NAME - 1] + "…"
 

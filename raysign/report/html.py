@@ -1,0 +1,55 @@
+"""One self-contained page about an evaluation: pictures are inside it, nothing is loaded from anywhere."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import pyarrow as pa
+
+from raysign.report import metrics, plots
+
+MOST_WRONG = 200  # wrong clips listed; predictions.parquet has them all
+
+
+def page(
+    table: pa.Table, labels: list[str], *, title: str, about: Sequence[tuple[str, str]] = (),
+    warnings: Sequence[str] = (), epochs: Sequence[dict] = (), config: str = "",
+) -> str:  # fmt: skip
+    """The report of a PREDICTIONS table as HTML.
+
+    about: what was evaluated, as names and values. warnings: what a reader must know before believing the figures.
+    epochs: training's figures, one mapping an epoch (see plots.training_curves). config: the config as YAML.
+    Everything is escaped. Errors as of metrics.metrics.
+    """
+    figures, matrix = metrics.metrics(table, labels), metrics.confusion(table, labels)
+    wrong = wrong_clips(table)
+    drawn = plots.training_curves(list(epochs))
+    return _template().render(
+        title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,
+        classes=[{"number": i + 1, "gloss": g, **f} for i, (g, f) in enumerate(figures["per_class"].items())],
+        pairs=metrics.confused_pairs(matrix, labels), wrong=wrong[:MOST_WRONG], wrong_count=len(wrong),
+        confusion=_picture(plots.confusion_matrix(matrix, labels)), f1=_picture(plots.class_f1(figures["per_class"])),
+        curves=_picture(drawn) if drawn else None, numbered=any(plots.undrawable(gloss) for gloss in labels),
+    )  # fmt: skip
+
+
+def wrong_clips(table: pa.Table) -> list[dict]:
+    """The rows whose answer is not their gloss, the most confident mistakes first, without their probabilities."""
+    rows = table.select(["id", "gloss", "signer", "predicted", "confidence", "top"]).to_pylist()
+    wrong = [{**row, "gloss": " ".join(row["gloss"])} for row in rows if row["gloss"] != [row["predicted"]]]
+    return sorted(wrong, key=lambda row: (-row["confidence"], row["id"]))
+
+
+def _picture(png: bytes) -> dict:
+    """A picture as a data URI, and the least width in CSS pixels at which its letters can be read (then it scrolls)."""
+    width = int.from_bytes(png[16:20], "big")  # of the IHDR chunk, PNG specification 11.2.2
+    return {"data": "data:image/png;base64," + base64.b64encode(png).decode(), "least": int(0.7 * width)}
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["share"] = lambda value: f"{value:.3f}"
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
+    return environment.get_template("report.html")

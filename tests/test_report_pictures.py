@@ -1,0 +1,131 @@
+"""The pictures and the page: they can be made of anything that can be scored, and load nothing."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from test_report_metrics import drawn, predictions
+
+from raysign.report import html, plots
+
+NAMES = [
+    "привет",
+    "こんにちは",
+    "你好",
+    "مرحبا",
+    "$x_1$",
+    "👋",
+    "a gloss whose name goes on and on and on for ever",
+    "<b>&",
+    "",
+]
+
+
+def is_png(data) -> bool:
+    return data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"
+
+
+class Loads(HTMLParser):
+    """Collects what a page would load."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.found += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+
+
+def page(classes=9, count=40, names=NAMES, **more) -> str:
+    _, truth, probabilities = drawn(classes, count, 0)
+    return html.page(predictions(truth, probabilities, names), names, title="a title", **more)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 16, 90])
+def test_every_number_of_classes_gives_a_confusion_matrix_and_f1_bars(classes):
+    matrix = np.random.default_rng(0).integers(0, 4, (classes, classes))
+    labels = [f"sign{i}" for i in range(classes)]
+    per_class = {label: {"f1": i / classes, "support": i % 3} for i, label in enumerate(labels)}
+    assert is_png(plots.confusion_matrix(matrix, labels))
+    assert is_png(plots.class_f1(per_class))
+
+
+def test_any_name_can_be_drawn():
+    count = len(NAMES)
+    assert is_png(plots.confusion_matrix(np.eye(count, dtype=int), NAMES))
+    assert is_png(plots.class_f1({name: {"f1": 0.5, "support": 1} for name in NAMES}))
+
+
+def test_a_name_no_font_can_draw_is_shown_by_its_number():
+    assert plots.name_of(3, "\U000f0000") == "#4"
+
+
+def test_a_long_name_is_cut():
+    assert len(plots.name_of(0, "x" * 200)) == plots.LONGEST_NAME
+
+
+def test_the_most_confused_part_holds_the_classes_with_the_most_mistakes():
+    matrix = np.eye(100, dtype=int) * 9
+    matrix[7, 90] = 5
+    assert {7, 90} <= set(plots.most_confused(matrix, limit=4).tolist())
+    assert len(plots.most_confused(matrix)) == plots.MOST_CLASSES
+
+
+def test_the_same_figures_give_the_same_picture():
+    assert plots.confusion_matrix(np.eye(3, dtype=int), list("abc")) == plots.confusion_matrix(
+        np.eye(3, dtype=int), list("abc")
+    )
+
+
+def test_training_curves_pass_over_what_is_missing_or_not_finite():
+    rows = [{"epoch": 0, "train/loss": 2.0, "lr": 1e-3}, {"epoch": 1, "train/loss": float("nan"), "val/top1": 0.5}, {}]
+    picture = plots.training_curves(rows)
+    assert picture
+    assert is_png(picture)
+
+
+@pytest.mark.parametrize("rows", [[], [{}], [{"epoch": 0, "seconds": 3.0}]])
+def test_without_figures_there_are_no_curves(rows):
+    assert plots.training_curves(rows) is None
+
+
+def test_the_page_loads_nothing():
+    text = page(epochs=[{"epoch": 0, "train/loss": 1.0}], config="a: http://example.org")
+    loads = Loads()
+    loads.feed(text)
+    assert len(loads.found) == 3
+    assert all(found.startswith("data:image/png;base64,") for found in loads.found)
+    assert not {"script", "link", "iframe", "object", "form"} & set(loads.tags)
+    assert not re.search(r"url\(|@import", text)
+
+
+def test_names_are_escaped():
+    text = page(warnings=["<script>alert(1)</script>"], about=[("<i>", "a & b")])
+    assert "<script" not in text
+    assert "&lt;b&gt;&amp;" in text
+    assert "a &amp; b" in text
+
+
+def test_the_page_says_the_figures_and_lists_wrong_clips():
+    labels, truth, _ = drawn(4, 12, 0)
+    answers = np.eye(4)[truth]
+    answers[3] = np.roll(answers[3], 1)
+    text = html.page(predictions(truth, answers, labels), labels, title="a title", warnings=["beware"])
+    assert "91.7 %" in text
+    assert "1 of 12 clips" in text
+    assert "clip3" in text
+    assert "beware" in text
+
+
+def test_a_page_without_mistakes_says_so():
+    labels, truth, _ = drawn(3, 6, 0)
+    assert "every clip was recognised" in html.page(predictions(truth, np.eye(3)[truth], labels), labels, title="t")
+
+
+def test_the_most_confident_mistake_comes_first():
+    labels, truth, probabilities = drawn(5, 60, 2)
+    wrong = html.wrong_clips(predictions(truth, probabilities, labels))
+    assert [row["confidence"] for row in wrong] == sorted((row["confidence"] for row in wrong), reverse=True)
