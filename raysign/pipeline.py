@@ -8,40 +8,134 @@ missing, new or changed. The kernels are plain functions of their rooms; `engine
 """
 
 import functools
-import os
+import json
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from raysign import engine, store
 from raysign.config import Config, kind_module
-from raysign.errors import BundleError, ConfigError, StoreError
+from raysign.errors import ConfigError
+
+# ---------------------------------------------------------------- the stages
 
 
 def landmarks(config: Config) -> dict:
-    """Source to LANDMARKS: MediaPipe over videos and images, or a reader over files of landmarks. Returns the card."""
+    """Source to LANDMARKS: MediaPipe over videos and images, a reader over files of landmarks. Returns the card."""
     from raysign.extract import work
 
-    start = time.time()
-    source = kind_module("source", config.source.kind)
-    refs = source.clips(config.source)
+    began = time.time()
+    refs = kind_module("source", config.source.kind).clips(config.source)
     engine.connect(config.ray)
-    media = not hasattr(source, "read")
+    media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
     workers = (config.extract.workers or engine.cpus()) if media else None
     plan = work.plan(
-        refs, config.landmarks_dir, extractor, retry=config.extract.retry_quarantined, workers=workers or engine.cpus(),
-        per_unit=None if media else work.CHEAP_CLIPS_PER_UNIT,
+        refs, config.landmarks_dir, extractor, retry=config.extract.retry_quarantined,
+        workers=workers or engine.cpus(), per_unit=None if media else work.CLIPS_PER_UNIT,
     )  # fmt: skip
     arguments = {
         "reader": reader, "directory": config.landmarks_dir, "extractor": extractor, "run": secrets.token_hex(4),
         "journal": media,
     }  # fmt: skip
     rows = engine.stream(plan.units, work.Worker, arguments, actors=workers)
-    totals = work.consume(rows, plan)
+    totals = list(work.progress(rows, plan))
     sections = {"source": config.source.model_dump(mode="json"), "extract": config.extract.model_dump(mode="json")}
-    return work.finish(config.landmarks_dir, extractor, plan, totals, config=sections, seconds=time.time() - start)
+    return work.finish(config.landmarks_dir, plan, totals, config=sections, seconds=time.time() - began)
+
+
+def prepare(config: Config) -> Path:
+    """LANDMARKS to CLIPS by the config's recipe. Returns the stage's directory, named by what its content follows from."""
+    from raysign.clips import prepare as stage
+
+    if store.read_card(config.landmarks_dir) is None:
+        landmarks(config)
+    began = time.time()
+    plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
+    if plan.finished:
+        return plan.directory
+    engine.connect(config.ray)
+    arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
+    for _ in engine.stream(plan.units, stage.Worker, arguments):
+        continue
+    stage.finish(config.landmarks_dir, plan, config, time.time() - began)
+    return plan.directory
+
+
+def train(config: Config) -> Path:
+    """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<home>/bundle`."""
+    from raysign.learn import distribute
+
+    clips = prepare(config)
+    if config.train.workers:
+        engine.connect(config.ray, dashboard=True)
+    made = distribute.train(config, clips, config.home / "train")
+    return _publish(made, config.home / "bundle")
+
+
+def evaluate(config: Config) -> dict:
+    """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
+    from raysign.infer.evaluate import evaluate as score
+
+    bundle = train(config)
+    clips = prepare(config)
+    return score(bundle, clips, config.evaluate.split, config.home / "evaluation", batch=config.evaluate.batch)
+
+
+def run(config: Config) -> str:
+    """The whole line. Returns what to say at its end."""
+    landmarks(config)
+    return summary(config, evaluate(config))
+
+
+def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool = False) -> Iterator[tuple[str, bool]]:
+    """One (line, whether the clip could be used) for each clip of the files, likeliest glosses first."""
+    from raysign.infer.files import predict as recognise
+
+    for row in recognise(bundle, files, top):
+        if as_json:
+            yield json.dumps(row, ensure_ascii=False), not row["error"]
+        elif row["error"]:
+            yield f"{row['clip']}: {row['error']}", False
+        else:
+            yield f"{row['clip']}  " + "  ".join(f"{name} {share:.2f}" for name, share in row["top"]), True
+
+
+def demo(out: Path) -> str:
+    """The whole line on made-up signers, tested on one that training never saw."""
+    from raysign.config import load
+
+    tree = {
+        "name": "demo", "out": str(out), "source": {"kind": "synthetic"},
+        "split": {"kind": "signer", "test_signers": ["signer5"], "val_signers": ["signer4"]},
+    }  # fmt: skip
+    config = load(base=tree)
+    store.write_bytes(config.home / "config.yaml", config.to_yaml().encode())
+    return run(config)
+
+
+# ---------------------------------------------------------------- what they share
+
+
+def holds_media(config: Config) -> bool:
+    """Whether the source holds videos or images, whose landmarks MediaPipe must find, rather than landmarks."""
+    return not hasattr(kind_module("source", config.source.kind), "read")
+
+
+def extract(config: Config) -> dict:
+    """`landmarks` of videos and images; ConfigError for a source that holds landmarks already."""
+    if not holds_media(config):
+        raise ConfigError(f"source.kind: {config.source.kind} holds landmarks already; use `raysign import`")
+    return landmarks(config)
+
+
+def import_landmarks(config: Config) -> dict:
+    """`landmarks` of files that hold landmarks; ConfigError for videos and images."""
+    if holds_media(config):
+        raise ConfigError(f"source.kind: {config.source.kind} holds videos or images; use `raysign extract`")
+    return landmarks(config)
 
 
 def _media_reader(config: Config):
@@ -55,8 +149,48 @@ def _media_reader(config: Config):
 def _file_reader(config: Config):
     """What reads landmark files in a worker, and the fingerprint of its results."""
     options = config.source.model_dump(mode="json", exclude={"path"})
-    return functools.partial(_bound_read, config.source), f"import-{config.source.kind}-{store.fingerprint(options)}"
+    return functools.partial(_reader_of_files, config.source), f"import {config.source.kind} {store.fingerprint(options)}"
 
 
-def _bound_read(options):
+def _reader_of_files(options):
     return functools.partial(kind_module("source", options.kind).read, options=options)
+
+
+def _publish(made: Path, place: Path) -> Path:
+    """Copy a finished bundle to where users look for the newest one; a reader never sees half of it."""
+    fresh = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    shutil.copytree(made, fresh)
+    old = place.with_name(f".{place.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    fresh.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    return place
+
+
+# ---------------------------------------------------------------- words for the user
+
+
+def describe(card: dict, directory: Path) -> str:
+    """A stage's card in some lines."""
+    counts = {name: value for name, value in card["counts"].items() if not isinstance(value, dict)}
+    lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
+    lines += [f"  dropped {count}: {reason}" for reason, count in card["dropped"].items()]
+    return "\n".join(lines)
+
+
+def summary(config: Config, metrics: dict) -> str:
+    """What to say at the end of the line: the figures and where everything is."""
+    from raysign.learn.tracking import uri
+
+    home = config.home
+    lines = [
+        f"{config.evaluate.split}: top-1 {metrics['top1']:.3f}, top-5 {metrics['top5']:.3f}, "
+        f"macro F1 {metrics['macro_f1']:.3f} on {metrics['count']} clips",
+        f"report:  {home / 'evaluation' / 'report.html'}",
+        f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
+    ]
+    if config.mlflow.enabled:
+        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri(config)}")
+    return "\n".join(lines)
