@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raysign import config, schema, store
@@ -60,9 +59,8 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     if not usable:
         found = "; ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common(3))
         raise StoreError(f"{landmarks_dir}: none of {len(rows)} clips can be prepared ({found})")
-    splits = split.assign(
-        *([row[name] for row in usable] for name in ("id", "gloss", "signer", "split")), settings.split, settings.seed
-    )
+    ids, glosses, signers, given = ([row[name] for row in usable] for name in ("id", "gloss", "signer", "split"))
+    splits = split.assign(ids, glosses, signers, given, settings.split, settings.seed)
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
     reasons = [why or ("" if chosen[row["id"]] else "no split") for row, why in zip(rows, reasons, strict=True)]
     places = [path for path, table in shards for _ in range(len(table))]
@@ -122,7 +120,7 @@ class Worker:
         table = store.read_table(self.landmarks_dir / unit["shard"])
         table = table.set_column(table.column_names.index("split"), "split", pa.array(unit["splits"], pa.string()))
         if "" in unit["splits"]:
-            table = table.filter(pc.not_equal(table["split"], ""))
+            table = table.filter(pa.array([name != "" for name in unit["splits"]]))
         rows, dropped = self._rows(table)
         clips = schema.to_table(rows, schema.CLIPS)
         note = {

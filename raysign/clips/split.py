@@ -109,8 +109,10 @@ def _by_signer(clips: _Clips) -> tuple[list[str | None], list[str]]:
     for place, listed in (("test_signers", settings.test_signers), ("val_signers", settings.val_signers)):
         for signer in listed:
             if signer not in known:
-                names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
-                raise ConfigError(f"split.{place}: no clips of {signer!r}; signers are {names}{nearest(signer, known)}")
+                all_names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
+                raise ConfigError(
+                    f"split.{place}: no clips of {signer!r}; signers are {all_names}{nearest(signer, known)}"
+                )
     if both := set(settings.test_signers) & set(settings.val_signers):
         raise ConfigError(f"split: signer {min(both)!r} is in both test_signers and val_signers; keep one")
     test = set(settings.test_signers) or _held_out(clips, known, settings.test, set(settings.val_signers), 1, "test")

@@ -160,7 +160,6 @@ def _channels(block: np.ndarray, channels: tuple[str, ...], part: str) -> tuple[
 # ---------------------------------------------------------------- the declared layout
 
 
-@lru_cache(maxsize=8)
 def _blocks(options: Options) -> list[tuple[str, tuple[int, ...], tuple[str, ...]]]:
     """The (part, point indices, channels) of each block. ConfigError when they do not fit the layout."""
     sizes = dict(skeleton.layout(options.layout).parts)

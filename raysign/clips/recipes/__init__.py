@@ -1,7 +1,7 @@
 """One file per recipe that turns landmarks into a clip. Each has
 
-    class Options(Section)                    kind (its file's name) and the recipe's settings
-    skeleton(options) -> Skeleton             the points of its clips
-    CHANNELS: tuple[str, ...]                 names of the channels; the last one is `visibility`
-    apply(landmarks, options) -> ndarray      (M, T, V, C) float32 without NaN; ClipError when nothing can be used
+class Options(Section)                    kind (its file's name) and the recipe's settings
+skeleton(options) -> Skeleton             the points of its clips
+CHANNELS: tuple[str, ...]                 names of the channels; the last one is `visibility`
+apply(landmarks, options) -> ndarray      (M, T, V, C) float32 without NaN; ClipError when nothing can be used
 """

@@ -41,10 +41,14 @@ class Options(Section):
     )
 
 
-@lru_cache(maxsize=16)
 def skeleton(options: Options) -> Skeleton:
     """The kept points: 59 for pose and hands; order pose, face, left_hand, right_hand whatever the options' order."""
-    return skeletons.of_parts(options.kind, {part: POINTS[part] for part in POINTS if part in options.parts})
+    return _skeleton(options.parts)
+
+
+@lru_cache(maxsize=16)
+def _skeleton(parts: tuple[str, ...]) -> Skeleton:
+    return skeletons.of_parts("shoulder_centered", {part: POINTS[part] for part in POINTS if part in parts})
 
 
 def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
