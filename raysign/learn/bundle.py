@@ -74,7 +74,9 @@ def load(directory: Path) -> Bundle:
         raise
     except (*TORN, RaysignError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BundleError(f"{directory}: not a whole bundle of this raysign ({reason}); copy or train it again") from None
+        raise BundleError(
+            f"{directory}: not a whole bundle of this raysign ({reason}); copy or train it again"
+        ) from None
     return Bundle(tree, labels, channels, network.eval(), card)
 
 

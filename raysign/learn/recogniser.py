@@ -1,5 +1,7 @@
 """The network of a recogniser: an encoder and a task, with persons folded and pooled in one place."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -7,7 +9,10 @@ from raysign.config import Config, kind_module
 
 
 class Recogniser(nn.Module):
-    """Clips to logits. Attributes: encoder, task."""
+    """Clips to logits. Attributes: encoder (a family of `raysign.models`), task (one of `raysign.learn.tasks`)."""
+
+    encoder: Any
+    task: Any
 
     def __init__(self, encoder: nn.Module, task: nn.Module):
         super().__init__()

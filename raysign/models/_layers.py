@@ -25,13 +25,17 @@ class MaskedBatchNorm(nn.BatchNorm1d):
     normalised like the others and say nothing about the statistics, so a batch may be padded or shared out at will.
     """
 
+    weight: torch.Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
+    running_mean: torch.Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
+    running_var: torch.Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(self, features: int, axis: int, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__(features, eps=eps, momentum=momentum)
-        self.axis = axis
+        self.axis, self.rate = axis, momentum
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         mean, variance = self._statistics(x.float(), mask) if self.training else (self.running_mean, self.running_var)
-        scale = self.weight * torch.rsqrt(variance + self.eps)  # pyright: ignore[reportOptionalOperand, reportOperatorIssue]
+        scale = self.weight * torch.rsqrt(variance + self.eps)
         shape = [1] * x.dim()
         shape[self.axis] = -1
         return x * scale.view(shape).to(x.dtype) + (self.bias - mean * scale).view(shape).to(x.dtype)
@@ -50,8 +54,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         variance = over_workers((((x - mean.view(shape)) * real) ** 2).sum(others)) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1).clamp(min=1.0)
-            self.running_mean.lerp_(mean, self.momentum)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
-            self.running_var.lerp_(unbiased, self.momentum)  # pyright: ignore[reportOptionalMemberAccess, reportArgumentType]
+            self.running_mean.lerp_(mean, self.rate)
+            self.running_var.lerp_(unbiased, self.rate)
             self.num_batches_tracked += 1  # pyright: ignore[reportOperatorIssue]
         return mean, variance
 

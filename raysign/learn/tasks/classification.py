@@ -15,13 +15,17 @@ class Options(Section):
     """The head and its loss."""
 
     kind: Literal["classification"] = "classification"
-    hidden: tuple[int, ...] = Field((256, 128), description="sizes of the head's hidden layers; empty: one linear layer")
+    hidden: tuple[int, ...] = Field(
+        (256, 128), description="sizes of the head's hidden layers; empty: one linear layer"
+    )
     dropout: float = Field(0.5, ge=0, lt=1, description="share of features struck out before each layer of the head")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all glosses")
 
 
 class Task(nn.Module):
     """h (B, T, D) and mask (B, T) of an encoder -> logits (B, K)."""
+
+    METRICS = ("loss", "top1", "top5")
 
     def __init__(self, options: Options, width: int, labels: list[str]):
         super().__init__()

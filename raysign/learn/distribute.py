@@ -1,0 +1,248 @@
+"""Train a bundle from a stage of clips: in this process, or with Ray Train on one to many workers.
+
+A training lives in a directory named by what its result follows from. The one mechanism of going on is the loop's own
+checkpoints in it: after a killed driver, after a lost worker, and with another number of workers alike. Ray's run gets
+a name and a folder of its own each time, so nothing Ray left behind can be mistaken for it.
+"""
+
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+
+import torch
+
+from raysign import config as configs
+from raysign import engine, store
+from raysign.clips.augment import Augment
+from raysign.clips.batch import Listing, Resident, Streamed, listing
+from raysign.config import Config, kind_module
+from raysign.errors import BundleError, RaysignError, StoreError, TrainError
+from raysign.learn import bundle, checkpoint, loop, recogniser, reporters
+from raysign.learn.tracking import Tracker
+
+log = logging.getLogger(__name__)
+FAILED = "failed.json"  # what a worker that met an error for the user leaves behind
+SECTIONS = ("prepare", "augment", "model", "task", "train")
+FREE = {
+    "workers",
+    "device",
+    "cpus_per_worker",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "memory_gb",
+    "max_failures",
+    "restart",
+}  # fmt: skip - settings of the training that do not change its result
+
+
+def key_of(config: Config, clips_key: str) -> str:
+    """Name of the training: a hash of the clips, the seed and every setting that its result follows from."""
+    tree = {name: getattr(config, name).model_dump(mode="json") for name in SECTIONS}
+    tree["train"] = {name: value for name, value in tree["train"].items() if name not in FREE}
+    return store.fingerprint([tree, clips_key, config.seed])
+
+
+def train(config: Config, clips_dir: Path, train_root: Path) -> Path:
+    """The bundle of this config and these clips, trained if it is not there yet; returns its directory.
+
+    An unfinished training of the same key goes on from its last checkpoint, unless `train.restart` is set. Raises
+    StoreError for unfinished clips, ConfigError and TrainError for what cannot be trained.
+    """
+    clips_dir, card = Path(clips_dir).absolute(), store.read_card(Path(clips_dir))
+    if card is None:
+        raise StoreError(f"{clips_dir}: no finished clips; run `raysign prepare` first")
+    directory = Path(train_root).absolute() / key_of(config, card["key"])
+    if config.train.restart:
+        shutil.rmtree(directory, ignore_errors=True)
+    if _is_bundle(directory / "bundle"):
+        return directory / "bundle"
+    _check(card, clips_dir)
+    directory.mkdir(parents=True, exist_ok=True)
+    tracker = Tracker(config, directory, _tags(card, directory))
+    status = "KILLED"
+    try:
+        run = _run_here if config.train.workers == 0 else _run_on_ray
+        run(config, clips_dir, directory, tracker)
+        made, metrics = _write_bundle(config, card, directory)
+        tracker.finish("FINISHED", made, metrics)
+        status = ""
+    except RaysignError:
+        status = "FAILED"
+        raise
+    finally:
+        if status:
+            tracker.finish(status)
+    return made
+
+
+def _is_bundle(directory: Path) -> bool:
+    try:
+        bundle.load(directory)
+    except BundleError:
+        return False
+    return True
+
+
+def _check(card: dict, clips_dir: Path) -> None:
+    if len(card["labels"]) < 2:
+        raise TrainError(f"{clips_dir}: found {len(card['labels'])} gloss to train, expected 2 or more; add clips")
+
+
+def _tags(card: dict, directory: Path) -> dict[str, str]:
+    return {"raysign.clips": card["key"], "raysign.training": directory.name, "raysign.directory": str(directory)}
+
+
+def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, dict[str, float]]:
+    """The best epoch of the last checkpoint as a bundle. Returns its directory and the epoch's metrics."""
+    state = checkpoint.newest(directory)
+    if state is None or state["epoch"] != config.train.epochs:
+        raise TrainError(f"{directory}: no checkpoint of the last epoch; is it on storage that all nodes share?")
+    best, channels, labels = state["best"], tuple(card["channels"]), card["labels"]
+    network = recogniser.build(config, channels, labels)
+    network.load_state_dict(best["weights"])
+    about = {
+        "training": directory.name, "epoch": best["epoch"], "metrics": best["metrics"], "clips": card["key"],
+        "landmarks": card.get("landmarks"), "extractor": card.get("extractor"), "counts": card["counts"],
+    }  # fmt: skip
+    bundle.Bundle(config, labels, channels, network.eval(), about).save(directory / "bundle")
+    return directory / "bundle", best["metrics"]
+
+
+# ---------------------------------------------------------------- what every worker does
+
+
+def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.Reporter, device: torch.device) -> None:
+    """Load the clips, build the network and train it: all of a worker's life."""
+    card = store.read_card(clips_dir)
+    if card is None:
+        raise StoreError(f"{clips_dir}: not to be seen from a worker; put `out` on storage that all nodes share")
+    found = {name: listing(clips_dir, name) for name in ("train", "val")}
+    fits = sum(part.bytes for part in found.values()) <= config.train.memory_gb * 2**30
+    splits = {name: _split(part, card["labels"], config, fits, device) for name, part in found.items() if len(part)}
+    if "train" not in splits:
+        raise TrainError(f"{clips_dir}: no training clips; change the `split` section")
+    skeleton = kind_module("prepare", config.prepare.kind).skeleton(config.prepare)
+    augment = Augment(config.augment, skeleton, tuple(card["channels"]), config.seed)
+    torch.manual_seed(config.seed)
+    network = recogniser.build(config, tuple(card["channels"]), card["labels"])
+    loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, device)
+
+
+def _split(found: Listing, labels: list[str], config: Config, fits: bool, device: torch.device) -> loop.Split:
+    targets = kind_module("task", config.task.kind).targets(found.glosses(), labels).to(device)
+    if fits:
+        return loop.Split(Resident(found, device), targets)
+    return loop.Split(Streamed(found, device, config.train.memory_gb * 2**30), targets)
+
+
+# ---------------------------------------------------------------- here
+
+
+def _run_here(config: Config, clips_dir: Path, directory: Path, tracker: Tracker) -> None:
+    """The loop in this process, without Ray."""
+    gpu = torch.cuda.is_available() and config.train.device != "cpu"
+    if config.train.device == "cuda" and not gpu:
+        raise TrainError("train.device: found cuda, but PyTorch sees no GPU; use train.device=auto")
+    if config.train.cpus_per_worker:
+        torch.set_num_threads(config.train.cpus_per_worker)
+    reporter = reporters.Local(config.train.epochs, tracker.log)
+    try:
+        work(config, clips_dir, directory, reporter, torch.device("cuda" if gpu else "cpu"))
+    finally:
+        reporter.close()
+
+
+# ---------------------------------------------------------------- on Ray
+
+
+def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: Tracker) -> None:
+    """The loop on `train.workers` workers of a cluster, followed from here through its file of metrics."""
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else what a worker prints is printed twice
+    engine.connect(config.ray, dashboard=True)
+    cpus, gpu = resources(config.train)
+    (directory / FAILED).unlink(missing_ok=True)
+    told = len(loop.read_metrics(directory)) if checkpoint.saved(directory) else 0
+    reporter = reporters.Local(config.train.epochs, tracker.log)
+    follow = reporters.Follow(lambda: loop.read_metrics(directory), reporter, int(min(told, tracker.told)))
+    try:
+        _fit(config, clips_dir, directory, cpus, gpu)
+    finally:
+        follow.close()
+        reporter.close()
+        shutil.rmtree(directory / "ray", ignore_errors=True)
+    if (directory / FAILED).exists():
+        raise TrainError(store.read_json(directory / FAILED)["error"])
+
+
+def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool) -> None:
+    from ray.exceptions import RayActorError
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    each: dict[str, float] = {"CPU": cpus, **({"GPU": 1} if gpu else {})}
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={
+            "config": config.model_dump(mode="json"),
+            "clips": str(clips_dir),
+            "into": str(directory),
+            "cpus": cpus,
+        },
+        scaling_config=ScalingConfig(num_workers=config.train.workers, use_gpu=gpu, resources_per_worker=each),
+        run_config=RunConfig(
+            name=uuid.uuid4().hex,
+            storage_path=str(directory / "ray"),
+            failure_config=FailureConfig(max_failures=config.train.max_failures, controller_failure_limit=1),
+        ),
+    )
+    try:
+        trainer.fit()
+    except (TrainingFailedError, RayActorError) as error:
+        if not (directory / FAILED).exists():
+            reason = [line for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
+            raise TrainError(
+                f"{directory}: Ray Train gave up ({reason[0].strip()}); the same command goes on where it stopped"
+            ) from error
+
+
+def _worker(settings: dict) -> None:
+    """One worker's process. An error meant for the user is left in a file, and the workers that follow end at once."""
+    import ray.train
+    from ray.train.torch import get_device
+
+    directory = Path(settings["into"])
+    if (directory / FAILED).exists():
+        return
+    torch.set_num_threads(settings["cpus"])
+    config = configs.load(base=settings["config"])
+    try:
+        device = get_device()
+        work(config, Path(settings["clips"]), directory, reporters.Train(ray.train.report), device)  # pyright: ignore[reportArgumentType]
+    except RaysignError as error:
+        store.write_json(directory / FAILED, {"error": str(error), "kind": type(error).__name__})
+        raise
+
+
+def resources(train: configs.Train) -> tuple[int, bool]:
+    """(CPUs of each worker, whether each has a GPU), all CPUs of the cluster shared out unless the config says less.
+
+    TrainError when the cluster is too small: Ray would wait for ever for another node.
+    """
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
+    gpu = train.device == "cuda" or (train.device == "auto" and gpus >= train.workers)
+    if gpu and gpus < train.workers:
+        raise TrainError(f"train.workers: found {train.workers}, expected at most {gpus}, the cluster's GPUs; "
+                         "lower it or use train.device=cpu")  # fmt: skip
+    places = [(int(node.get("CPU", 0)), int(node.get("GPU", 0)) if gpu else train.workers) for node in nodes]
+    most = max((cpus for cpus, _ in places), default=0)
+    for cpus in [train.cpus_per_worker] if train.cpus_per_worker else range(most, 0, -1):
+        if sum(min(have // cpus, slots) for have, slots in places) >= train.workers:
+            return cpus, gpu
+    total = sum(cpus for cpus, _ in places)
+    wanted = f"{train.workers} workers of {train.cpus_per_worker or 1} CPUs"
+    raise TrainError(f"train.workers: found {wanted}, but the cluster has {total} CPUs on {len(nodes)} nodes; lower it")

@@ -1,0 +1,92 @@
+"""Where a training loop tells of its epochs: this process, or Ray Train, whose driver follows the file of metrics."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from tqdm import tqdm
+
+PAUSE = 0.5  # seconds between two looks at the file of metrics
+QUIET = 2.0  # seconds between two lines when nobody sits at a terminal
+
+
+class Reporter(Protocol):
+    """What the loop calls after each epoch, on every worker."""
+
+    def report(self, metrics: dict[str, float], saved: bool) -> None:
+        """metrics: plain numbers, `epoch` (from 1) among them. saved: a checkpoint was written."""
+        ...
+
+
+class Local:
+    """Shows progress and hands each epoch's metrics to `log`."""
+
+    def __init__(self, epochs: int, log: Callable[[int, dict[str, float]], None] | None = None):
+        self.epochs, self.log = epochs, log
+        self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
+        self.began, self.first, self.spoke = time.monotonic(), None, 0.0
+
+    def report(self, metrics: dict[str, float], saved: bool = False) -> None:  # noqa: ARG002 - the protocol
+        epoch = int(metrics["epoch"])
+        numbers = {name: value for name, value in metrics.items() if name != "epoch"}
+        if self.log:
+            self.log(epoch, numbers)
+        if self.first is None:
+            self.first = epoch - 1
+        told = {name: f"{numbers[name]:.3f}" for name in ("train/loss", "val/loss", "val/top1") if name in numbers}
+        if self.bar is not None:
+            self.bar.set_postfix(told)
+            self.bar.update(epoch - self.bar.n)
+        elif epoch == self.epochs or time.monotonic() - self.spoke > QUIET:
+            self.spoke = time.monotonic()
+            left = (self.spoke - self.began) / (epoch - self.first) * (self.epochs - epoch)
+            words = "  ".join(f"{name} {value}" for name, value in told.items())
+            print(f"epoch {epoch}/{self.epochs}  {words}  {left:.0f} s left", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Train:
+    """Hands metrics to Ray Train when a checkpoint was saved: each report waits for all workers and for Ray."""
+
+    def __init__(self, report: Callable[[dict], None]):
+        self.hand_over = report
+
+    def report(self, metrics: dict[str, float], saved: bool) -> None:
+        if saved:
+            self.hand_over({name: float(value) for name, value in metrics.items()})
+
+
+class Follow:
+    """Passes each new epoch that `read()` lists to a reporter of this process, from a thread, until closed.
+
+    Used by the driver while workers train elsewhere: it alone writes to the terminal and to MLflow, whatever happens
+    to workers. An epoch that is trained again after a worker was lost is told once.
+    """
+
+    def __init__(self, read: Callable[[], list[dict]], reporter: Local, told: int = 0):
+        self.read, self.reporter, self.told = read, reporter, told
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._run, name="raysign-follow", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        while not self.closing.wait(PAUSE):
+            self._look()
+
+    def _look(self) -> None:
+        for metrics in self.read():
+            if metrics["epoch"] > self.told:
+                self.told = int(metrics["epoch"])
+                self.reporter.report(metrics)
+
+    def close(self) -> None:
+        """Tell what is left and end the thread."""
+        self.closing.set()
+        self.thread.join()
+        self._look()
