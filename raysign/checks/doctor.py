@@ -212,17 +212,18 @@ def _disk(config: Config) -> Iterator[Check]:
     if not _writable(folder):
         yield Check("disk", False, f"{folder} cannot be written to", "set out=FOLDER to one that can")
         return
-    yield _room("disk", folder, config.home, "set out=FOLDER to a larger disk, or make room", required=True)
+    yield _room("disk", folder, config.home, "set out=FOLDER to a larger disk, or make room")
     temporary = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     fix = "make room, or set RAY_TMPDIR to another disk: Ray stops storing objects above 95 % of it"
-    yield _room("disk for Ray", _existing(temporary), temporary, fix, required=False)
+    yield _room("disk for Ray", _existing(temporary), temporary, fix, share=0.05)
 
 
-def _room(name: str, folder: Path, wanted: Path, fix: str, *, required: bool) -> Check:
+def _room(name: str, folder: Path, wanted: Path, fix: str, share: float = 0.0) -> Check:
+    """Whether a disk has enough left; one of which a share must stay free is a note only."""
     usage = shutil.disk_usage(folder)
-    enough = usage.free >= LEAST_DISK and usage.free >= 0.05 * usage.total
+    enough = usage.free >= LEAST_DISK and usage.free >= share * usage.total
     found = f"{usage.free / GIB:.1f} GiB free of {usage.total / GIB:.1f} at {wanted}"
-    return Check(name, enough, found, "" if enough else fix, required)
+    return Check(name, enough, found, "" if enough else fix, required=not share)
 
 
 # ---------------------------------------------------------------- files and servers

@@ -1,0 +1,163 @@
+"""A bundle scored on one split of the clips: a table of predictions, figures and a page."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from raysign import __version__, schema, store
+from raysign.errors import BundleError, StoreError, nearest
+from raysign.infer.predictor import Predictor, top
+from raysign.learn import bundle as bundles
+from raysign.learn.bundle import Bundle
+from raysign.learn.loop import read_metrics
+from raysign.report import html
+from raysign.report.metrics import metrics
+
+_WHO = ["id", "gloss", "category", "signer", "split", "frames"]
+_X = ["x", "persons", "frames", "points", "channels"]
+
+
+def evaluate(
+    bundle_dir: Path, clips_dir: Path, split: str, out_dir: Path, batch: int = 64, device: str = "auto"
+) -> dict:
+    """Write predictions.parquet, report.html and, last, metrics.json to `out_dir`; returns the metrics.
+
+    The figures are those of report.metrics, with `split`, `clips` and `training` (the keys of what was scored) beside.
+    One shard of clips is in memory at a time, and the predictions: K numbers a clip. Raises BundleError when the clips
+    are of another recipe or have a gloss the bundle does not know; StoreError when they are unfinished or the split is
+    empty.
+    """
+    bundle_dir, clips_dir, out_dir = Path(bundle_dir), Path(clips_dir), Path(out_dir)
+    bundle, card = bundles.load(bundle_dir), store.read_card(clips_dir)
+    if card is None:
+        raise StoreError(f"{clips_dir}: no finished clips; run `raysign prepare` first")
+    _check(bundle, card, clips_dir)
+    predictor = Predictor(bundle, device)
+    parts = [_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle.labels)]
+    if not parts:
+        there = ", ".join(f"{name} ({count})" for name, count in card["counts"].get("split", {}).items())
+        raise StoreError(f"{clips_dir}: found no clip in split {split!r}, expected some; there are {there or 'none'}")
+    table = pa.concat_tables(parts)
+    figures = {
+        **metrics(table, bundle.labels), "split": split, "clips": card["key"],
+        "training": bundle.card.get("training"), "raysign": __version__,
+    }  # fmt: skip
+    page = html.page(
+        table, bundle.labels, title=f"{bundle.config.name} on {split} clips",
+        about=_about(bundle_dir, bundle, card, split), warnings=_warnings(bundle, card, split),
+        epochs=epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
+    )  # fmt: skip
+    store.write_table(out_dir / "predictions.parquet", table)
+    store.write_bytes(out_dir / "report.html", page.encode())
+    store.write_json(out_dir / "metrics.json", figures)
+    return figures
+
+
+# ---------------------------------------------------------------- what fits, what is scored
+
+
+def _check(bundle: Bundle, card: dict, clips_dir: Path) -> None:
+    """BundleError when the clips were not made as the bundle's were."""
+    mine = bundle.config.prepare.model_dump(mode="json")
+    theirs = card["config"]["prepare"]
+    differing = sorted(key for key in {*mine, *theirs} if mine.get(key) != theirs.get(key))
+    step = "prepare the clips with the bundle's own config.yaml"
+    if differing:
+        key = differing[0]
+        raise BundleError(f"{clips_dir}: found prepare.{key}={theirs.get(key)!r}, expected {mine.get(key)!r}; {step}")
+    skeleton, found = bundle.skeleton, card["skeleton"]
+    if (found["points"], list(card["channels"])) != (skeleton.points, list(bundle.channels)):
+        has = f"{found['points']} points of {', '.join(card['channels'])}"
+        wants = f"{skeleton.points} of {', '.join(bundle.channels)}"
+        raise BundleError(f"{clips_dir}: found {has}, expected {wants}; {step}")
+
+
+def _shards_of(clips_dir: Path, split: str, labels: list[str]) -> Iterator[pa.Table]:
+    """The split's rows of each shard that has any, all columns. BundleError naming a gloss that is no label."""
+    known = set(labels)
+    for path in store.shards(clips_dir):
+        about = store.read_table(path, ["id", "gloss", "split"])
+        chosen = np.array([name == split for name in about["split"].to_pylist()], bool)
+        if not chosen.any():
+            continue
+        for clip, gloss in zip(*(about.filter(chosen)[name].to_pylist() for name in ("id", "gloss")), strict=True):
+            if unknown := [word for word in gloss if word not in known]:
+                near = nearest(unknown[0], labels)
+                step = "train on clips of it too, or leave its clips out"
+                raise BundleError(f"{clip}: gloss {unknown[0]!r} is none of the bundle's {len(labels)}{near}; {step}")
+        yield store.read_table(path, [*dict.fromkeys([*_WHO, *_X])]).filter(chosen)
+
+
+def _scored(predictor: Predictor, clips: pa.Table, batch: int) -> pa.Table:
+    """The PREDICTIONS rows of some clips, in their order."""
+    labels = predictor.bundle.labels
+    found = predictor.probabilities(list(schema.arrays(clips, *_X)), batch)
+    rows = []
+    for who, row in zip(clips.select(_WHO).to_pylist(), found, strict=True):
+        likeliest = top(row, labels)
+        name, confidence = likeliest[0]
+        more = {"predicted": name, "confidence": confidence, "top": [label for label, _ in likeliest]}
+        rows.append({**who, **more, "probabilities": row})
+    return schema.to_table(rows, schema.PREDICTIONS)
+
+
+# ---------------------------------------------------------------- what the page says
+
+
+def epochs_of(bundle_dir: Path, bundle: Bundle) -> list[dict]:
+    """Training's figures by epoch from the training's folder, beside the bundle or where the pipeline keeps it."""
+    training = str(bundle.card.get("training", ""))
+    for folder in (bundle_dir.parent, bundle_dir.parent / "train" / training):
+        if (folder / "metrics.jsonl").is_file() and folder.name == training:
+            return read_metrics(folder)
+    return []
+
+
+def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tuple[str, str]]:
+    counts, division = card["counts"], card.get("split", {})
+    signers = [name for name, row in counts.get("signer", {}).items() if row.get(split)]
+    sizes = ", ".join(f"{name} {count}" for name, count in counts.get("split", {}).items())
+    dropped = "; ".join(f"{count} ({reason})" for reason, count in card["dropped"].items()) or "none"
+    best = bundle.card.get("metrics") or {}
+    kept = ", ".join(f"{name} {best[name]:.3f}" for name in sorted(best) if name.startswith("val/"))
+    rows = [
+        ("bundle", str(bundle_dir)),
+        (
+            "trained",
+            f"epoch {bundle.card.get('epoch', '?')} of {bundle.config.train.epochs}" + (f" ({kept})" if kept else ""),
+        ),
+        ("clips", f"{card['key']}: {sizes}"),
+        ("split", f"{split}, divided by {division.get('kind', '?')}"),
+        ("signers tested", ", ".join(signers)),
+        ("dropped clips", dropped),
+        (
+            "recipe",
+            f"{bundle.config.prepare.kind}, {card['skeleton']['points']} points of {', '.join(card['channels'])}",
+        ),
+        ("model", f"{bundle.config.model.kind}, {sum(p.numel() for p in bundle.network.parameters()):,} weights"),
+        ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
+    """What makes the figures say less than they seem to."""
+    found = []
+    leaks = card.get("leaks", {}).get(split, {})
+    if signers := leaks.get("signers"):
+        some = ", ".join(signers[:8]) + (" and others" if len(signers) > 8 else "")
+        found.append(f"Signers seen in training: {some}. Expect lower figures on people the recogniser has never seen.")
+    if clips := leaks.get("clips"):
+        found.append(f"{clips} pairs of equal clips, one in training and one here: the figures are too high.")
+    if files := leaks.get("files"):
+        found.append(f"{files} files gave clips to training and to this split: neighbouring clips may be near copies.")
+    if split == "train":
+        found.append("These are the clips it was trained on: the figures say nothing of new ones.")
+    elif split == "val":
+        found.append("These clips chose the best epoch: figures on new ones will be a little lower.")
+    if bundle.card.get("clips") not in (None, card["key"]):
+        found.append("The bundle was trained on other clips than these: whether the two overlap is not known.")
+    return found + list(card.get("split", {}).get("notes", []))

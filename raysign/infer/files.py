@@ -1,0 +1,155 @@
+"""Files of any kind to answers: videos, images, folders of them, landmark files."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysign import store
+from raysign.config import kind_module
+from raysign.errors import ClipError, RaysignError, SourceError
+from raysign.infer.predictor import Predictor, top
+from raysign.learn import bundle as bundles
+from raysign.learn.bundle import Bundle
+from raysign.schema import ClipRef, Landmarks, landmarks_of
+
+log = logging.getLogger(__name__)
+TOGETHER = 64  # clips of one file that are recognised at a time
+Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks or why there are none
+
+
+def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "auto") -> Iterator[dict]:
+    """One row for each clip of the files, in their order: file, clip, top [(label, probability)], error (None or why).
+
+    A file is a video, an image, a folder of both (searched through; each file one clip), a landmark Parquet file, a
+    shard of raysign's own landmarks, or an npz laid out as those the bundle was trained on. What cannot be used is a
+    row with the reason, and the others go on. BundleError when the bundle cannot be loaded.
+    """
+    bundle = bundles.load(Path(bundle_dir))
+    predictor, reader = Predictor(bundle, device), Reader(bundle)
+    for file in files:
+        clips = reader.clips(Path(file))
+        while some := list(islice(clips, TOGETHER)):
+            for name, answer in _answers(predictor, some):
+                good = not isinstance(answer, RaysignError)
+                likeliest = top(answer, bundle.labels, k) if good else []
+                yield {"file": str(file), "clip": name, "top": likeliest, "error": None if good else str(answer)}
+
+
+def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
+    """(name, probabilities or the error) of each clip, in order."""
+    settings = predictor.bundle.config.prepare
+    recipe = kind_module("prepare", settings.kind)
+    prepared: list = []
+    for _, found in some:
+        try:
+            prepared.append(found if isinstance(found, RaysignError) else recipe.apply(found, settings))
+        except RaysignError as error:
+            prepared.append(error)
+    clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
+    rows = iter(predictor.probabilities(clips, TOGETHER))
+    for (name, _), clip in zip(some, prepared, strict=True):
+        yield name, clip if isinstance(clip, RaysignError) else next(rows)
+
+
+def landmarks_of_file(path: Path, bundle: Bundle) -> Iterator[Found]:
+    """(name, landmarks) of each clip in a file, or (name, error) for one that cannot be used; see `predict`."""
+    return Reader(bundle).clips(path)
+
+
+class Reader:
+    """Reads files for one bundle; makes a landmarker at the first video or image and keeps it."""
+
+    def __init__(self, bundle: Bundle):
+        self.bundle, self.warned = bundle, False
+        self.landmarker: Callable[[ClipRef], Landmarks] | None = None
+
+    def clips(self, path: Path) -> Iterator[Found]:
+        """The clips of a file or of all files below a folder. Never raises a RaysignError: it is the clip's result."""
+        try:
+            if path.is_dir():
+                files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+                if not files:
+                    raise SourceError(f"{path}: an empty folder, expected videos, images or landmark files in it")
+                for file in files:
+                    yield from self.clips(file)
+            elif not path.exists():
+                raise SourceError(f"{path}: no such file; check the spelling")
+            elif path.suffix == ".parquet":
+                yield from self._parquet(path)
+            elif path.suffix == ".npz":
+                yield from self._npz(path)
+            else:
+                yield from self._one(str(path), self._media, path)
+        except RaysignError as error:
+            yield str(path), error
+
+    def _one(self, name: str, read: Callable[..., Landmarks], *arguments) -> Iterator[Found]:
+        try:
+            yield name, read(*arguments)
+        except RaysignError as error:
+            yield name, error
+
+    def _media(self, path: Path) -> Landmarks:
+        if self.landmarker is None:
+            from raysign.extract import landmarker, models
+
+            options = self.bundle.config.extract
+            # the model file of the machine that trained may not be on this one
+            model = models.find(options.model if options.model and options.model.exists() else None)
+            self._compare([landmarker.fingerprint(options, model)])
+            self.landmarker = landmarker.Landmarker(options, model).read
+        return self.landmarker(ClipRef(path.name, str(path), store.stamp(path)))
+
+    def _parquet(self, path: Path) -> Iterator[Found]:
+        try:
+            kind = (pq.read_schema(path).metadata or {}).get(b"raysign.schema", b"").decode()
+        except (OSError, pa.ArrowInvalid) as error:
+            raise SourceError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
+        if kind.startswith("landmarks/"):
+            yield from self._shard(path)
+        elif kind:
+            raise SourceError(f"{path}: found a table of {kind.split('/')[0]}, expected landmarks, videos or images")
+        else:
+            source = kind_module("source", "landmark_parquet")
+            yield from self._one(str(path), source.read, _whole(path), source.Options(path=path))
+
+    def _shard(self, path: Path) -> Iterator[Found]:
+        """The good rows of a shard of landmarks, and the reason of each other one."""
+        table = store.read_table(path)
+        self._compare([name for name in set(table["extractor"].to_pylist()) if name])
+        for row in range(len(table)):
+            name, error = (table[column][row].as_py() for column in ("id", "error"))
+            if error:
+                yield name, ClipError(f"{name}: in quarantine: {error}")
+            else:
+                yield name, next(landmarks_of(table.take([row])))
+
+    def _npz(self, path: Path) -> Iterator[Found]:
+        trained = self.bundle.config.source
+        if trained.kind != "npz":
+            step = "give it as a landmark Parquet file"
+            raise SourceError(f"{path}: what its numbers mean is known only to a bundle trained on npz files; {step}")
+        source = kind_module("source", "npz")
+        # labels and the like are not needed to be recognised, and a new file need not have them
+        options = trained.model_copy(update={"path": path, "gloss": None, "signer": None, "split": None, "id": None})
+        for ref in source.clips(options):
+            yield from self._one(ref.id, source.read, ref, options)
+
+    def _compare(self, now: list[str]) -> None:
+        """Warn, once, when the landmarks come from another extractor than those of training."""
+        known = self.bundle.card.get("extractor")
+        trained = {known} if isinstance(known, str) else set(known or ())
+        if trained and not trained.issuperset(now) and not self.warned:
+            self.warned = True
+            log.warning(
+                "landmarks: found those of %s, trained on those of %s; answers may be worse",
+                ", ".join(sorted(set(now) - trained)), ", ".join(sorted(trained)),
+            )  # fmt: skip
+
+
+def _whole(path: Path) -> ClipRef:
+    return ClipRef(path.stem, str(path), store.stamp(path))
