@@ -42,6 +42,7 @@ LANDMARKS = _schema(
         "values": pa.list_(pa.float32()),  # M*T*V*3: x and y in image units, z in those of x; NaN: not seen
         "visibility": pa.list_(pa.float32()),  # M*T*V in [0, 1]; NaN: not seen
         "extractor": pa.string(),  # fingerprint of what made the values
+        "note": pa.string(),  # what was damaged in a clip that was kept; null for nothing
         "error": pa.string(),  # why the clip is in quarantine; null for a good one
     },
 )
@@ -73,6 +74,7 @@ class ClipRef:
     """A clip that a source offers, before anything is read of it.
 
     stamp: changes when the file's content may have. start, end: seconds within the file (end None: to its end).
+    first_frame, last_frame: the same as 1-based frame numbers, both included, where a cut is told in frames.
     index: place within a file that holds many clips.
     """
 
@@ -85,6 +87,8 @@ class ClipRef:
     split: str | None = None
     start: float = 0.0
     end: float | None = None
+    first_frame: int = 1
+    last_frame: int | None = None
     index: int = 0
 
 
@@ -94,6 +98,7 @@ class Landmarks:
 
     values: (M, T, V, 3) float32, NaN where not seen. visibility: (M, T, V) float32, NaN where not seen.
     layout: a name of skeleton.LAYOUTS, whose number of points is V. fps: 0 when unknown. width, height: 0 when unknown.
+    note: what was wrong with a clip that is good enough to keep ("" for nothing).
     """
 
     values: np.ndarray
@@ -102,6 +107,7 @@ class Landmarks:
     fps: float = 0.0
     width: int = 0
     height: int = 0
+    note: str = ""
 
     def __post_init__(self):
         expected = LAYOUTS[self.layout].points
@@ -123,6 +129,7 @@ def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict
     return {
         **row, "fps": result.fps, "width": result.width, "height": result.height, "persons": persons, "frames": frames,
         "points": points, "layout": result.layout, "values": result.values, "visibility": result.visibility,
+        "note": result.note or None,
     }  # fmt: skip
 
 

@@ -1,0 +1,202 @@
+"""Upright RGB frames of a video, one at a time, and upright images.
+
+Memory does not grow with the video's length: two decoded frames are held at most.
+"""
+
+import logging
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from raysign.errors import ClipError
+
+VIDEO_SUFFIXES = frozenset(
+    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif".split()
+)
+IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp".split())
+
+_LOG = logging.getLogger(__name__)
+_SEEK_FROM_S = 2.0  # a cut that starts earlier is reached sooner by decoding than by seeking
+_EARLY = 1e-4  # seconds; a time written with a few decimals still names the frame it was read from
+
+
+def is_image(path: str | Path) -> bool:
+    """Whether a file counts as a single image, told by its suffix."""
+    return Path(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+@dataclass
+class Video:
+    """The frames of a file, or of a cut from it; iterate once for (seconds since the cut's start, pixels).
+
+    pixels: (H, W, 3) uint8 RGB, contiguous, turned upright, of the same size in all frames. start, end: seconds,
+    end excluded. first, last: 1-based frame numbers, both included. fps: resample to this rate (of each k/fps the
+    frame nearest in time); None keeps every frame with its own time.
+
+    After iteration: `fps` is the rate of what was yielded (0 when unknown), `note` says what was damaged ("" if
+    nothing). Iterating raises ClipError when the file cannot be opened or no frame comes out of it.
+    """
+
+    path: str
+    start: float = 0.0
+    end: float | None = None
+    fps: float | None = None
+    first: int = 1
+    last: int | None = None
+    note: str = ""
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        import av
+
+        try:
+            # the whitelist keeps a playlist that is named like a video from opening other files or hosts
+            with av.open(self.path, options={"protocol_whitelist": "file"}) as container:
+                yield from self._upright(container)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise ClipError(f"{self.path}: not readable as a video ({_reason(error)})") from None
+
+    def _upright(self, container: Any) -> Iterator[tuple[float, np.ndarray]]:
+        streams = [stream for stream in container.streams.video if "attached_pic" not in stream.disposition.name]
+        if not streams:
+            raise ClipError(f"{self.path}: no video stream in it")
+        stream = streams[0]
+        stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # one CPU is all a worker may use
+        rate = float(stream.average_rate or 0)
+        frames = self._cut(self._timed(container, stream))
+        if self.fps:
+            frames, rate = resampled(frames, self.fps, 1 / rate if rate else 1 / self.fps), self.fps
+        size = None
+        for seconds, frame in frames:
+            size = size or (frame.width, frame.height)
+            pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
+            yield seconds, upright(pixels, display_matrix(frame))
+        self.fps = rate
+        if size is None:
+            raise ClipError(f"{self.path}: {self.note or 'no frames'} between {self.start:g} s and {self.end or 'the end'}")
+
+    def _timed(self, container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
+        """All frames from the last key frame before the cut on, with seconds since the stream's start."""
+        zero = float((stream.start_time or 0) * stream.time_base)
+        if self.start > _SEEK_FROM_S and stream.start_time is not None:
+            container.seek(stream.start_time + int((self.start - 1) / stream.time_base), stream=stream)
+        step = 1 / float(stream.average_rate or 25)
+        seconds, begun = -step, False
+        for frame in self._decoded(container, stream):
+            seconds = seconds + step if frame.time is None else frame.time - zero
+            if not begun and seconds > self.start and self.start > _SEEK_FROM_S:
+                # the index led past the cut's start: read from the beginning instead
+                container.seek(stream.start_time or 0, stream=stream)
+                yield from ((f.time - zero, f) for f in self._decoded(container, stream) if f.time is not None)
+                return
+            begun = True
+            yield seconds, frame
+
+    def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
+        """Every frame that can be decoded; packets that cannot be are counted in `note` and passed over."""
+        import av
+
+        broken = kept = 0
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+                # a packet cut off by the end of the file decodes to a half-grey picture
+                frames = [] if packet.is_corrupt else packet.decode()
+                broken += packet.is_corrupt
+            except StopIteration:
+                break
+            except av.error.FFmpegError:
+                broken += 1
+                if broken > 1000 + kept:
+                    break
+                continue
+            for frame in frames:
+                kept += 1
+                yield frame
+        missing = stream.frames - kept if not self.start else 0
+        if broken or missing > 1:
+            self.note = f"damaged: {kept} of {max(stream.frames, kept + broken)} frames could be read"
+            _LOG.warning("%s: %s", self.path, self.note)
+
+    def _cut(self, frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
+        """The frames of the cut, timed from its start, times strictly rising."""
+        before = -1.0
+        for number, (seconds, frame) in enumerate(frames, 1):
+            if seconds < self.start - _EARLY or number < self.first:
+                continue
+            if (self.end is not None and seconds >= self.end - _EARLY) or (self.last and number > self.last):
+                return
+            before = max(seconds - self.start, before + 1e-6)
+            yield before, frame
+
+
+def resampled(frames: Iterator[tuple[float, Any]], fps: float, interval: float) -> Iterator[tuple[float, Any]]:
+    """Of each time first + k/fps the frame nearest to it (the earlier of two equally near), as (k/fps, frame).
+
+    The last frame is taken to stay for as long as the one before it did; a single one for `interval` seconds.
+    """
+    previous, zero, count = None, 0.0, 0
+    for seconds, frame in frames:
+        if previous is None:
+            zero = seconds
+        else:
+            while zero + count / fps <= (previous[0] + seconds) / 2 + 1e-9:
+                yield count / fps, previous[1]
+                count += 1
+            interval = seconds - previous[0]
+        previous = seconds, frame
+    while previous is not None and zero + count / fps < previous[0] + interval - 1e-6:
+        yield count / fps, previous[1]
+        count += 1
+
+
+# ---------------------------------------------------------------- which way is up
+
+
+def display_matrix(frame: Any) -> tuple[int, int, int, int]:
+    """(a, b, c, d) of the frame's display matrix, x' = a x + c y and y' = b x + d y; the identity when it has none."""
+    for side in frame.side_data:
+        if side.type.name == "DISPLAYMATRIX":
+            cells = struct.unpack("=9i", bytes(side)[:36])
+            return cells[0], cells[1], cells[3], cells[4]
+    return 1, 0, 0, 1
+
+
+def upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """(H, W, 3) pixels turned and mirrored as the matrix says, to the nearest right angle; contiguous."""
+    a, b, c, d = matrix
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels = pixels.transpose(1, 0, 2)
+        a, d = c, b
+    pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    # decoded rows may be padded, and MediaPipe reads an array that is not contiguous as noise
+    return np.ascontiguousarray(pixels)
+
+
+def image(path: str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of an image file, upright as its EXIF says, transparent parts on white.
+
+    Raises ClipError when it cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path) as file:
+            picture = ImageOps.exif_transpose(file)
+            if picture.mode.startswith("I;16"):  # 16-bit grey: Pillow would cut values off instead of scaling them
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            if picture.has_transparency_data:
+                white = Image.new("RGBA", picture.size, "white")
+                picture = Image.alpha_composite(white, picture.convert("RGBA"))
+            return np.ascontiguousarray(picture.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ClipError(f"{path}: not readable as an image ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(text)[:200]
