@@ -1,10 +1,12 @@
 """Files of any kind to answers: videos, images, folders of them, landmark files."""
 
 import logging
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -95,13 +97,13 @@ class Reader:
 
     def _media(self, path: Path) -> Landmarks:
         if self.landmarker is None:
-            from raysign.extract import landmarker, models
+            from raysign.extract import landmarker
 
             options = self.bundle.config.extract
-            # the model file of the machine that trained may not be on this one
-            model = models.find(options.model if options.model and options.model.exists() else None)
-            self._compare([landmarker.fingerprint(options, model)])
-            self.landmarker = landmarker.Landmarker(options, model).read
+            if options.model and not options.model.exists():  # the machine that trained is another than this one
+                options = options.model_copy(update={"model": None})
+            self._compare([landmarker.fingerprint(options)])
+            self.landmarker = landmarker.Landmarker(options).read
         return self.landmarker(ClipRef(path.name, str(path), store.stamp(path)))
 
     def _parquet(self, path: Path) -> Iterator[Found]:
@@ -134,8 +136,11 @@ class Reader:
             step = "give it as a landmark Parquet file"
             raise SourceError(f"{path}: what its numbers mean is known only to a bundle trained on npz files; {step}")
         source = kind_module("source", "npz")
-        # labels and the like are not needed to be recognised, and a new file need not have them
-        options = trained.model_copy(update={"path": path, "gloss": None, "signer": None, "split": None, "id": None})
+        # a new file need not have the labels and the like that those of training had
+        lacking = {
+            name: None for name in ("gloss", "signer", "split", "id") if getattr(trained, name) not in _keys(path)
+        }
+        options = trained.model_copy(update={**lacking, "path": path})
         for ref in source.clips(options):
             yield from self._one(ref.id, source.read, ref, options)
 
@@ -149,6 +154,15 @@ class Reader:
                 "landmarks: found those of %s, trained on those of %s; answers may be worse",
                 ", ".join(sorted(set(now) - trained)), ", ".join(sorted(trained)),
             )  # fmt: skip
+
+
+def _keys(path: Path) -> set[str]:
+    """Names of the arrays in an npz file; none when it is no such file, which its reader then says."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return set(archive.files)
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
+        return set()
 
 
 def _whole(path: Path) -> ClipRef:
