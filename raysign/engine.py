@@ -53,6 +53,9 @@ def quiet() -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    # half of a small cluster's CPUs would be kept for other steps of the pipeline, and there are none: on 2 CPUs
+    # tasks then run one after the other
+    context.op_resource_reservation_enabled = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 

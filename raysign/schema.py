@@ -19,6 +19,8 @@ def _schema(name: str, fields: dict[str, pa.DataType]) -> pa.Schema:
     return pa.schema([pa.field(k, t) for k, t in fields.items()], metadata={"raysign.schema": f"{name}/{VERSION}"})
 
 
+# without nulls among the numbers a reader need not look at each of them: twice as fast, the same for all tools
+_NUMBERS = pa.list_(pa.field("element", pa.float32(), nullable=False))
 _WHO = {
     "id": pa.string(),  # unique in its store; stable when the source moves to another machine
     "gloss": pa.list_(pa.string()),  # what is signed: one name for an isolated sign, empty when unlabelled
@@ -39,8 +41,9 @@ LANDMARKS = _schema(
         "height": pa.int32(),
         **_SHAPE,
         "layout": pa.string(),  # a name of raysign.skeleton.LAYOUTS
-        "values": pa.list_(pa.float32()),  # M*T*V*3: x and y in image units, z in those of x; NaN: not seen
-        "visibility": pa.list_(pa.float32()),  # M*T*V in [0, 1]; NaN: not seen
+        "values": _NUMBERS,  # M*T*V*3: x and y in image units, z in those of x; NaN: not seen
+        "visibility": _NUMBERS,  # M*T*V in [0, 1]; NaN: not seen
+        "seen": pa.list_(pa.float32()),  # per part of the layout, in its order: share of frames with any point of it
         "extractor": pa.string(),  # fingerprint of what made the values
         "note": pa.string(),  # what was damaged in a clip that was kept; null for nothing
         "error": pa.string(),  # why the clip is in quarantine; null for a good one
@@ -52,7 +55,7 @@ CLIPS = _schema(
         **_WHO,
         **_SHAPE,
         "channels": pa.int32(),
-        "x": pa.list_(pa.float32()),  # M*T*V*C, no NaN; the last channel is the visibility
+        "x": _NUMBERS,  # M*T*V*C, no NaN; the last channel is the visibility
         "recipe": pa.string(),  # hash of the prepare section and of the landmarks' extractor
     },
 )
@@ -64,7 +67,7 @@ PREDICTIONS = _schema(
         "predicted": pa.string(),
         "confidence": pa.float32(),  # probability of `predicted`
         "top": pa.list_(pa.string()),  # the five likeliest, likeliest first
-        "probabilities": pa.list_(pa.float32()),  # in the order of the bundle's labels
+        "probabilities": _NUMBERS,  # in the order of the bundle's labels
     },
 )
 
@@ -129,8 +132,17 @@ def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict
     return {
         **row, "fps": result.fps, "width": result.width, "height": result.height, "persons": persons, "frames": frames,
         "points": points, "layout": result.layout, "values": result.values, "visibility": result.visibility,
-        "note": result.note or None,
+        "note": result.note or None, "seen": shares_seen(result),
     }  # fmt: skip
+
+
+def shares_seen(result: Landmarks) -> np.ndarray:
+    """(parts,) float32: per part of the layout the share of frames in which anyone's point of it is seen."""
+    starts = [part.start for part in LAYOUTS[result.layout].slices.values()]
+    shown = np.isfinite(result.values[..., 0]).any(axis=0)
+    if not len(shown):
+        return np.zeros(len(starts), np.float32)
+    return np.logical_or.reduceat(shown, starts, axis=1).mean(axis=0, dtype=np.float32)
 
 
 def to_table(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
@@ -148,7 +160,7 @@ def _column(cells: list, kind: pa.DataType) -> pa.Array:
     offsets = np.zeros(len(arrays) + 1, np.int32)
     np.cumsum([len(array) for array in arrays], out=offsets[1:])
     nulls = pa.array([cell is None for cell in cells])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays)), mask=nulls)
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays)), type=kind, mask=nulls)
 
 
 def arrays(table: pa.Table, column: str, *shape: str | int) -> Iterator[np.ndarray]:
