@@ -146,7 +146,7 @@ class Worker:
                 dropped.append({name: row[name] for name in ("id", "gloss", "signer")} | {"reason": str(error)})
                 continue
             shape = dict(zip(("persons", "frames", "points", "channels"), x.shape, strict=True))
-            rows.append({**row, **shape, "x": x, "recipe": self._recipe(row["extractor"]), "content": _content(x)})
+            rows.append({**row, **shape, "x": x, "recipe": self._recipe(row["extractor"]), "content": content(x)})
         return rows, dropped
 
     @lru_cache(maxsize=64)  # noqa: B019 - a worker lives as long as its task
@@ -154,7 +154,7 @@ class Worker:
         return store.fingerprint([self.options.model_dump(mode="json"), extractor])
 
 
-def _content(x: np.ndarray) -> str:
+def content(x: np.ndarray) -> str:
     """Equal for equal clips and, for all that happens, for no others: hash of the shape and of the sum over time."""
     return hashlib.blake2b(repr(x.shape).encode() + x.sum(axis=1).tobytes(), digest_size=8).hexdigest()
 
