@@ -37,7 +37,7 @@ def landmarks(config: Config) -> dict:
         workers=workers or engine.cpus(), per_unit=None if media else work.CLIPS_PER_UNIT,
     )  # fmt: skip
     arguments = {
-        "reader": reader, "directory": config.landmarks_dir, "extractor": extractor, "run": secrets.token_hex(4),
+        "reader": reader, "directory": config.landmarks_dir, "extractor": extractor, "run": plan.run,
         "journal": media,
     }  # fmt: skip
     rows = engine.stream(plan.units, work.Worker, arguments, actors=workers)
@@ -142,8 +142,8 @@ def _media_reader(config: Config):
     """What makes a landmarker in a worker, and the fingerprint of its results."""
     from raysign.extract import landmarker, models
 
-    model = models.find(config.extract.model)
-    return functools.partial(landmarker.reader, config.extract), landmarker.fingerprint(config.extract, model)
+    extractor = landmarker.fingerprint(config.extract, models.find(config.extract.model))
+    return functools.partial(landmarker.reader, config.extract, extractor), extractor
 
 
 def _file_reader(config: Config):

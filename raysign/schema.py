@@ -139,7 +139,7 @@ def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict
 def shares_seen(result: Landmarks) -> np.ndarray:
     """(parts,) float32: per part of the layout the share of frames in which anyone's point of it is seen."""
     starts = [part.start for part in LAYOUTS[result.layout].slices.values()]
-    shown = np.isfinite(result.values[..., 0]).any(axis=0)
+    shown = np.asarray(np.isfinite(result.values[..., 0]).any(axis=0))
     if not len(shown):
         return np.zeros(len(starts), np.float32)
     return np.logical_or.reduceat(shown, starts, axis=1).mean(axis=0, dtype=np.float32)

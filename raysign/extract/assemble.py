@@ -43,7 +43,7 @@ def with_unit_scaling(model: bytes) -> bytes:
 
     changed = tflite.ModelT.InitFromPackedBuf(model, 0)
     content = tflite.BufferT()
-    content.data = np.frombuffer(_packed(metadata, b"M001"), np.uint8)
+    content.data = np.frombuffer(_packed(metadata, b"M001"), np.uint8)  # pyright: ignore[reportAttributeAccessIssue]
     changed.buffers.append(content)
     entry = tflite.MetadataT()
     entry.name, entry.buffer = _METADATA_BUFFER, len(changed.buffers) - 1
@@ -57,10 +57,13 @@ def blendshapes_stub() -> bytes:
     The holistic bundle must hold one although raysign never asks for expressions: (1, 146, 2) -> (1, 52).
     """
     weights = tflite.BufferT()
-    weights.data = np.zeros(52 * 292, np.float32).view(np.uint8)
+    weights.data = np.zeros(52 * 292, np.float32).view(np.uint8)  # pyright: ignore[reportAttributeAccessIssue]
     layer = tflite.OperatorT()
     layer.inputs, layer.outputs = [0, 1, -1], [2]
-    layer.builtinOptionsType, layer.builtinOptions = tflite.BuiltinOptions.FullyConnectedOptions, tflite.FullyConnectedOptionsT()
+    layer.builtinOptionsType, layer.builtinOptions = (
+        tflite.BuiltinOptions.FullyConnectedOptions,
+        tflite.FullyConnectedOptionsT(),
+    )
     graph = tflite.SubGraphT()
     graph.tensors = [_tensor("points", [1, 146, 2]), _tensor("weights", [52, 292], 1), _tensor("shapes", [1, 52])]
     graph.inputs, graph.outputs, graph.operators = [0], [2], [layer]

@@ -13,11 +13,7 @@ from typing import Any
 import numpy as np
 
 from raysign.errors import ClipError
-
-VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .ts .mts .m2ts .wmv .flv .3gp .ogv .gif".split()
-)
-IMAGE_SUFFIXES = frozenset(".jpg .jpeg .png .bmp .webp".split())
+from raysign.sources._media import IMAGE_SUFFIXES
 
 _LOG = logging.getLogger(__name__)
 _SEEK_FROM_S = 2.0  # a cut that starts earlier is reached sooner by decoding than by seeking
@@ -51,12 +47,13 @@ class Video:
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         import av
+        from av.error import FFmpegError
 
         try:
             # the whitelist keeps a playlist that is named like a video from opening other files or hosts
             with av.open(self.path, options={"protocol_whitelist": "file"}) as container:
                 yield from self._upright(container)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             raise ClipError(f"{self.path}: not readable as a video ({_reason(error)})") from None
 
     def _upright(self, container: Any) -> Iterator[tuple[float, np.ndarray]]:
@@ -76,7 +73,8 @@ class Video:
             yield seconds, upright(pixels, display_matrix(frame))
         self.fps = rate
         if size is None:
-            raise ClipError(f"{self.path}: {self.note or 'no frames'} between {self.start:g} s and {self.end or 'the end'}")
+            cut = (self.start, self.end, self.first, self.last) != (0.0, None, 1, None)
+            raise ClipError(f"{self.path}: {self.note or 'no frames'}{' in this cut of it' if cut else ''}")
 
     def _timed(self, container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
         """All frames from the last key frame before the cut on, with seconds since the stream's start."""
@@ -97,7 +95,7 @@ class Video:
 
     def _decoded(self, container: Any, stream: Any) -> Iterator[Any]:
         """Every frame that can be decoded; packets that cannot be are counted in `note` and passed over."""
-        import av
+        from av.error import FFmpegError
 
         broken = kept = 0
         packets = container.demux(stream)
@@ -109,7 +107,7 @@ class Video:
                 broken += packet.is_corrupt
             except StopIteration:
                 break
-            except av.error.FFmpegError:
+            except FFmpegError:
                 broken += 1
                 if broken > 1000 + kept:
                     break

@@ -34,17 +34,15 @@ REVISION = 1  # to be raised by whoever changes what the same frames give
 RETRIES = ((256, 0.25), (256, 0.5))
 
 _PARTS = LAYOUTS[LAYOUT].slices
+_HANDS = slice(_PARTS["left_hand"].start, None)
 _CHATTER = re.compile(rb"^([IW]\d{4} |WARNING: All log messages|INFO: Created TensorFlow Lite)")
 
 
-def fingerprint(options: config.Extract) -> str:
+def fingerprint(options: config.Extract, model: Path | None = None) -> str:
     """Changes when the same file would give other landmarks: mediapipe, its model, our options, our code."""
-    return _fingerprint(options, models.sha256(models.find(options.model)))
-
-
-def _fingerprint(options: config.Extract, model: str) -> str:
     return hashed({
-        "name": "mediapipe holistic", "version": version("mediapipe"), "model": model, "revision": REVISION,
+        "name": "mediapipe holistic", "version": version("mediapipe"), "revision": REVISION,
+        "model": models.sha256(model or models.find(options.model)),
         "fps": options.fps, "detection": options.detection_confidence, "tracking": options.tracking_confidence,
         "retries": RETRIES,
     })  # fmt: skip
@@ -56,10 +54,11 @@ def reader(options: config.Extract, extractor: str) -> Callable[[ClipRef], Landm
     extractor: the driver's fingerprint. ModelFileError when this machine's model file would give another one.
     """
     model = models.find(options.model)
-    here = _fingerprint(options, models.sha256(model))
+    here = fingerprint(options, model)
     if here != extractor:
         raise ModelFileError(
-            f"{model}: extractor {here}, expected the driver's {extractor}; give all machines the same mediapipe and model"
+            f"{model}: extractor {here}, expected the driver's {extractor}; "
+            "give all machines the same mediapipe and model file"
         )
     return Landmarker(options, model, cpu=_free_cpu()).read
 
@@ -88,7 +87,7 @@ class Landmarker:
         with _quiet():
             result = self._image(ref) if frames.is_image(ref.path) else self._video(ref)
         shown = np.isfinite(result.values[0, :, :, 0])
-        if not (shown[:, _PARTS["pose"]].any() or shown[:, 501:].any()):
+        if not (shown[:, _PARTS["pose"]].any() or shown[:, _HANDS].any()):
             raise ClipError(f"{ref.path}: no person or hand found in {len(shown)} frames")
         return result
 
@@ -106,7 +105,7 @@ class Landmarker:
         pixels = frames.image(ref.path)
         with self._holistic("IMAGE") as holistic:
             points = _points(holistic.detect(_picture(pixels)))
-        if np.isnan(points[501:, 0]).all():
+        if np.isnan(points[_HANDS, 0]).all():
             self._find_palms(pixels, points)
         return _landmarks([points], 0.0, pixels.shape[1], pixels.shape[0])
 
@@ -195,7 +194,9 @@ def padded(pixels: np.ndarray, side: int, share: float) -> tuple[np.ndarray, Cal
 
     height, width = pixels.shape[:2]
     scale = max(1.0, side / max(height, width))
-    large = np.asarray(Image.fromarray(pixels).resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC))
+    large = np.asarray(
+        Image.fromarray(pixels).resize((round(width * scale), round(height * scale)), Image.Resampling.BICUBIC)
+    )
     border = round(max(large.shape[:2]) * share)
     canvas = np.pad(large, ((border, border), (border, border), (0, 0)))
     size = np.array([canvas.shape[1], canvas.shape[0], canvas.shape[1]], np.float32)

@@ -57,6 +57,12 @@ def table() -> list[dict]:
     return [_row(name) for name in pinned()["bundles"]]
 
 
+def render(rows: list[dict]) -> str:
+    """The rows of `table` as lines of text."""
+    line = "{name:9} {state:15} {mb:5.1f} MB  {sha256:.16}  {where}"
+    return "\n".join(line.format(mb=row["size"] / 1e6, **row) for row in rows)
+
+
 def _row(name: str) -> dict:
     path = _place(name)
     if not path.is_file():

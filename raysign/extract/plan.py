@@ -1,0 +1,187 @@
+"""What is missing, new or changed in a LANDMARKS store, shared out in units of work.
+
+A clip is done when a shard holds a row of its id, its file's stamp and the same extractor. Whatever is killed, and
+however often, loses the clips being read at that moment and nothing else.
+"""
+
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from raysign import store
+from raysign.errors import StoreError
+from raysign.extract.journal import left_over
+from raysign.schema import ClipRef
+
+CLIPS_PER_UNIT = 64  # of files that hold landmarks already; the same on every cluster, so that shards are too
+_MOST_FILES = 16  # of a unit of videos or images
+_KNOWN = ("gloss", "category", "signer", "split", "source")  # what the source says of a clip, without reading it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run has to do.
+
+    units: {"unit": name, "clips": JSON list of clips, "count"}. extractor: fingerprint of what reads them. run: this
+    run's id. total: clips of the source. kept: clips done before, quarantined ones included. gone: rows whose clip the
+    source no longer offers (kept as well). changed: rows dropped because their file or the extractor changed, or to be
+    tried again. recovered: clips saved from the journals of a killed run.
+    """
+
+    units: list[dict]
+    extractor: str
+    run: str
+    total: int
+    kept: int
+    gone: int
+    changed: int
+    recovered: int
+
+    @property
+    def todo(self) -> int:
+        """Clips to be read."""
+        return self.total - self.kept
+
+
+def plan(refs: list[ClipRef], directory: Path, extractor: str, *, retry: bool = False, workers: int = 1,
+         per_unit: int | None = None) -> Plan:  # fmt: skip
+    """Find out what is missing, new or changed, and share it out in units.
+
+    refs: what the source offers, ids unique. retry: also take the clips in quarantine. per_unit: clips of a unit;
+    None balances units of media files by size, the largest first. Rows of changed clips leave their shards, labels
+    that the source has corrected are written over. StoreError when another process works on the directory.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    _lock(directory)
+    recovered = _recover(directory)
+    for leftover in directory.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)
+    place = {ref.id: number for number, ref in enumerate(refs)}
+    done = np.zeros(len(refs), bool)
+    gone = changed = 0
+    for path in store.shards(directory):
+        counts = _sift(path, refs, place, done, extractor, retry)
+        gone, changed = gone + counts[0], changed + counts[1]
+    todo = [refs[number] for number in np.flatnonzero(~done)]
+    units = [_unit(clips, extractor) for clips in (_even(todo, per_unit) if per_unit else _balanced(todo, workers))]
+    run = secrets.token_hex(4)
+    store.write_bytes(desk(directory) / "run", run.encode())
+    return Plan(units, extractor, run, len(refs), int(done.sum()), gone, changed, recovered)
+
+
+def _sift(
+    path: Path, refs: list[ClipRef], place: dict, done: np.ndarray, extractor: str, retry: bool
+) -> tuple[int, int]:
+    """Mark the clips that this shard holds as done; write it anew when rows must go or labels have changed.
+
+    Returns the numbers of rows whose clip is gone from the source, and of rows dropped.
+    """
+    about = store.read_table(path, ["id", "stamp", "extractor", "error", *_KNOWN]).to_pylist()
+    keep, stale, gone = [], False, 0
+    for row in about:
+        number = place.get(row["id"])
+        if number is None:
+            gone += 1
+            keep.append(True)
+            continue
+        ref = refs[number]
+        same = row["stamp"] == ref.stamp and row["extractor"] == extractor and not (retry and row["error"])
+        keep.append(bool(same and not done[number]))
+        done[number] |= same
+        said = dict(zip(_KNOWN, (list(ref.gloss), ref.category, ref.signer, ref.split, ref.path), strict=True))
+        stale |= any(row[name] != said[name] for name in _KNOWN)
+        row.update(said)
+    if stale or not all(keep):
+        _rewrite(path, about, keep)
+    return gone, len(keep) - sum(keep)
+
+
+def _rewrite(path: Path, about: list[dict], keep: list[bool]) -> None:
+    """The shard with the kept rows only, labelled as `about` says; no file when none is kept."""
+    if not any(keep):
+        path.unlink()
+        return
+    table = store.read_table(path)
+    for name in _KNOWN:
+        index = table.schema.get_field_index(name)
+        field = table.schema.field(index)
+        table = table.set_column(index, field, pa.array([row[name] for row in about], field.type))
+    store.write_table(path, table.filter(pa.array(keep)))
+
+
+def _unit(clips: list[ClipRef], extractor: str) -> dict:
+    # named by what is in it, so that no two units ever share a name
+    name = store.fingerprint([[(ref.id, ref.stamp) for ref in clips], extractor])
+    return {"unit": name, "clips": json.dumps([asdict(ref) for ref in clips]), "count": len(clips)}
+
+
+def _even(todo: list[ClipRef], per_unit: int) -> Iterator[list[ClipRef]]:
+    for start in range(0, len(todo), per_unit):
+        yield todo[start : start + per_unit]
+
+
+def _balanced(todo: list[ClipRef], workers: int) -> Iterator[list[ClipRef]]:
+    """Units of at most 16 files and about an eighth of a worker's share of the bytes, the largest files first."""
+    sizes = {ref.id: int(head) if (head := ref.stamp.partition("-")[0]).isdigit() else 0 for ref in todo}
+    most, share = max(1, min(_MOST_FILES, len(todo) // (8 * workers))), sum(sizes.values()) / (8 * workers)
+    unit, held = [], 0
+    for ref in sorted(todo, key=lambda ref: (-sizes[ref.id], ref.id)):
+        unit.append(ref)
+        held += sizes[ref.id]
+        if len(unit) >= most or held >= share:
+            yield unit
+            unit, held = [], 0
+    if unit:
+        yield unit
+
+
+def desk(directory: Path) -> Path:
+    """Where the runs keep what is not finished."""
+    return directory / ".work"
+
+
+def _recover(directory: Path) -> int:
+    """Turn the journals that killed runs left into a shard; the number of clips saved."""
+    rows = {row["id"][0].as_py(): row for row in left_over(desk(directory))}
+    if rows:
+        name = store.fingerprint([sorted(rows), secrets.token_hex(4)])
+        store.write_table(directory / f"shard-{name}.parquet", pa.concat_tables(rows[key] for key in sorted(rows)))
+    shutil.rmtree(desk(directory), ignore_errors=True)
+    return len(rows)
+
+
+_LOCKS: dict[Path, Any] = {}
+
+
+def _lock(directory: Path) -> None:
+    """Keep other drivers off this directory until `finish`, or until this process ends in whatever way."""
+    if os.name != "posix" or directory in _LOCKS:
+        return
+    import fcntl
+
+    file = (directory / ".lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StoreError(
+            f"{directory}: another raysign is filling it; wait for it to end or choose another `out`"
+        ) from None
+    except OSError:  # a file system without locks
+        pass
+    _LOCKS[directory] = file
+
+
+def release(directory: Path) -> None:
+    """Clear the desk of a run that has ended, and let other drivers in."""
+    shutil.rmtree(desk(directory), ignore_errors=True)
+    if directory in _LOCKS:
+        _LOCKS.pop(directory).close()

@@ -1,0 +1,172 @@
+"""Clips to LANDMARKS shards: the worker that reads them, what is said meanwhile, and the card at the end."""
+
+import json
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from tqdm import tqdm
+
+from raysign import store
+from raysign.errors import ClipError, RaysignError, StoreError
+from raysign.extract.journal import Journal
+from raysign.extract.plan import CLIPS_PER_UNIT, Plan, desk, plan, release
+from raysign.schema import LANDMARKS, ClipRef, Landmarks, landmarks_row, to_table
+from raysign.skeleton import LAYOUTS
+
+__all__ = ["CLIPS_PER_UNIT", "Plan", "Worker", "finish", "plan", "progress"]
+
+LIVES = 2  # processes a clip may kill before it is given up
+_LISTED = 1000  # clips whose shares of frames the card lists one by one; of more it gives the means only
+
+
+class Worker:
+    """Reads the clips of a unit and writes them as one shard; what Ray Data maps over the units.
+
+    reader: called once per process, gives the function that reads a clip. extractor: fingerprint of what it does.
+    run: Plan.run. journal: keep every clip as soon as it is read (for clips worth seconds of work).
+    """
+
+    def __init__(self, reader: Callable[[], Callable[[ClipRef], Landmarks]], directory: Path, extractor: str, run: str,
+                 journal: bool = True):  # fmt: skip
+        self.reader, self.directory, self.extractor = reader, Path(directory), extractor
+        self.run, self.journal = run, journal
+        self._read: Callable[[ClipRef], Landmarks] | None = None
+
+    def __call__(self, unit: dict) -> dict:
+        """One manifest row: unit, clips, frames, quarantined, cpu_seconds, wall_seconds."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        path = self.directory / f"shard-{unit['unit']}.parquet"
+        if not path.exists():  # it does when a process died between writing it and saying so
+            self._fill(path, unit)
+        table = store.read_table(path, ["frames", "error"])
+        return {
+            "unit": unit["unit"], "clips": len(table), "frames": sum(table["frames"].to_pylist()),
+            "quarantined": len(table) - table["error"].null_count,
+            "cpu_seconds": time.process_time() - cpu, "wall_seconds": time.perf_counter() - wall,
+        }  # fmt: skip
+
+    def _fill(self, path: Path, unit: dict) -> None:
+        """Read the unit's clips and write its shard."""
+        self._read = self._read or self.reader()
+        refs = [ClipRef(**{**clip, "gloss": tuple(clip["gloss"])}) for clip in json.loads(unit["clips"])]
+        journal = Journal(desk(self.directory) / self.run, unit["unit"], self.journal)
+        if journal.careful:
+            table = pa.concat_tables(self._kept_row(ref, journal) for ref in refs)
+        else:
+            table = to_table([landmarks_row(ref, self.extractor, self._result(ref)) for ref in refs], LANDMARKS)
+        self._require_current()
+        store.write_table(path, table)
+        journal.remove()
+
+    def _kept_row(self, ref: ClipRef, journal: Journal) -> pa.Table:
+        """The clip's row, from the journal when a process before this one had finished it, else kept there."""
+        if ref.id in journal.finished:
+            return journal.finished[ref.id]
+        if journal.deaths[ref.id] >= LIVES:
+            result = f"{ref.path}: its process died {journal.deaths[ref.id]} times while reading it"
+        else:
+            journal.begin(ref.id)
+            result = self._result(ref)
+        row = to_table([landmarks_row(ref, self.extractor, result)], LANDMARKS)
+        journal.add(row)
+        return row
+
+    def _result(self, ref: ClipRef) -> Landmarks | str:
+        assert self._read is not None
+        try:
+            return self._read(ref)
+        except ClipError as error:
+            return str(error)
+        except RaysignError:
+            raise  # no fault of this clip: all the others would fail too
+        except Exception as error:  # the row boundary: whatever a strange file does to a decoder costs that file only
+            return f"{ref.path}: {type(error).__name__} while reading ({(str(error).splitlines() or [''])[0][:300]})"
+
+    def _require_current(self) -> None:
+        """A worker can outlive its killed driver for seconds, and must not add to what the next run is doing."""
+        current = desk(self.directory) / "run"
+        if not current.exists() or current.read_text() != self.run:
+            raise StoreError(f"{self.directory}: another run has taken over; nothing written")
+
+
+# ---------------------------------------------------------------- meanwhile and after: in the driver
+
+
+def progress(rows: Iterable[dict], work: Plan, what: str = "landmarks") -> Iterator[dict]:
+    """Pass manifest rows on while showing clips, frames per second and time left on stderr.
+
+    A bar on a terminal; elsewhere a line every ten seconds.
+    """
+    total, begun, said, clips, frames, bad = work.todo, time.monotonic(), 0.0, 0, 0, 0
+    live = sys.stderr.isatty()
+    with tqdm(total=total, desc=what, unit="clip", disable=not live, smoothing=0.05) as bar:
+        for row in rows:
+            clips, frames, bad = clips + row["clips"], frames + row["frames"], bad + row["quarantined"]
+            spent = max(time.monotonic() - begun, 1e-9)
+            speed = f"{frames / spent:.1f} frames/s, {bad} quarantined"
+            bar.set_postfix_str(speed, refresh=False)
+            bar.update(row["clips"])
+            if not live and (spent - said >= 10 or clips >= total):
+                said, left = spent, spent / max(clips, 1) * (total - clips)
+                print(f"{what}: {clips}/{total} clips, {speed}, {left:.0f} s left", file=sys.stderr, flush=True)
+            yield row
+
+
+def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, seconds: float) -> dict:
+    """Write quarantine.parquet (id, source, gloss, signer, reason) and card.json; return the card.
+
+    rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card.
+    """
+    before = store.read_card(directory) or {}
+    table = _about(directory)
+    bad = table.filter(table["error"].is_valid())
+    who = ["id", "source", "gloss", "signer"]
+    listed = bad.select([*who, "error"]).rename_columns([*who, "reason"])
+    store.write_table(directory / "quarantine.parquet", listed)
+    reasons = Counter(map(_reason_class, bad["error"].to_pylist(), bad["source"].to_pylist()))
+    good = table.filter(table["error"].is_null())
+    frames, cpu = sum(row["frames"] for row in rows), sum(row["cpu_seconds"] for row in rows)
+    speed = {
+        "frames": frames,
+        "cpu_seconds": round(cpu, 3),
+        "frames_per_cpu_second": round(frames / cpu, 2) if cpu else None,
+    }
+    card = store.write_card(
+        directory, "landmarks", work.extractor, config=config, dropped=dict(reasons.most_common()), seconds=seconds,
+        counts={
+            "clips": len(good), "frames": sum(good["frames"].to_pylist()), "quarantined": len(bad),
+            "damaged": len(good) - good["note"].null_count, "gone": work.gone,
+        },
+        run={"read": sum(row["clips"] for row in rows), "kept": work.kept, "recovered": work.recovered},
+        speed=speed if frames else before.get("speed", speed), seen=_seen(good),
+    )  # fmt: skip
+    release(directory)
+    return card
+
+
+def _about(directory: Path) -> pa.Table:
+    """The small columns of all rows, sorted by id."""
+    columns = ["id", "source", "gloss", "signer", "layout", "frames", "seen", "note", "error"]
+    return store.read_columns(directory, *columns).sort_by("id").replace_schema_metadata(None)
+
+
+def _reason_class(error: str, source: str) -> str:
+    """An error without what belongs to its clip alone: path, numbers, details in brackets."""
+    return re.sub(r"\d+(\.\d+)?", "N", error.removeprefix(f"{source}: ").split(" (")[0])
+
+
+def _seen(good: pa.Table) -> dict:
+    """Per part of the layout the mean share of frames in which it is seen, and each clip's shares when not too many."""
+    sums, counts, clips = Counter(), Counter(), {}
+    for identity, layout, shares in zip(*(good[name].to_pylist() for name in ("id", "layout", "seen")), strict=True):
+        named = dict(zip((name for name, _ in LAYOUTS[layout].parts), shares or (), strict=False))
+        sums.update(named)
+        counts.update(named.keys())
+        if len(good) <= _LISTED:
+            clips[identity] = {name: round(share, 4) for name, share in named.items()}
+    return {"mean": {name: round(sums[name] / counts[name], 4) for name in sums}, "clips": clips}

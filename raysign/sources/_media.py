@@ -1,0 +1,98 @@
+"""What the sources of videos and images share: finding files and telling who signs what from where they lie."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from raysign.errors import SourceError
+from raysign.schema import ClipRef
+from raysign.store import stamp
+
+VIDEO_SUFFIXES = frozenset(
+    (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv", ".flv", ".3gp",
+     ".ogv", ".gif")
+)  # fmt: skip
+IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
+
+
+def _compiles(pattern: str | None) -> str | None:
+    if pattern is not None:
+        try:
+            groups = set(re.compile(pattern).groupindex)
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        if not groups or groups - {"gloss", "signer", "split", "category"}:
+            raise ValueError("expected named groups out of gloss, signer, split and category, as in (?P<signer>\\w+)_")
+    return pattern
+
+
+Pattern = Annotated[
+    str | None,
+    AfterValidator(_compiles),
+    Field(description="regular expression over a file's relative path; its groups gloss, signer, split, category tell"),
+]
+
+
+def files(root: Path, suffixes: Iterable[str]) -> Iterator[str]:
+    """Relative POSIX paths of the files below `root` with one of the suffixes in any case; hidden ones are left out."""
+    wanted = tuple(suffixes)
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        inside = Path(folder).relative_to(root)
+        yield from ((inside / n).as_posix() for n in names if n.lower().endswith(wanted) and not n.startswith("."))
+
+
+def any_file(root: Path, suffixes: Iterable[str]) -> bool:
+    """Whether `root` is a folder with such a file below it."""
+    return next(files(root, suffixes), None) is not None
+
+
+def in_folders(root: Path, suffixes: Iterable[str], what: str, pattern: str | None) -> list[ClipRef]:
+    """One clip per file below `root`, its gloss the folder it lies in. SourceError when there is none."""
+    if not root.is_dir():
+        raise SourceError(f"{root}: {'a file' if root.exists() else 'no such folder'}, expected a folder of {what}")
+    clips = [_clip(root, relative, pattern) for relative in sorted(files(root, suffixes))]
+    if not clips:
+        endings = ", ".join(sorted(suffixes))
+        raise SourceError(f"{root}: no {what} in it, expected {root.name}/GLOSS/FILE with an ending of {endings}")
+    return clips
+
+
+def _clip(root: Path, relative: str, pattern: str | None) -> ClipRef:
+    folders = relative.split("/")[:-1]
+    told = {"gloss": folders[-1]} if folders else {}
+    match = re.search(pattern, relative) if pattern else None
+    if match:
+        told.update({name: value for name, value in match.groupdict().items() if value})
+    path = root / relative
+    return ClipRef(
+        relative,
+        str(path),
+        stamp_of(path),
+        gloss=(told["gloss"],) if "gloss" in told else (),
+        category=told.get("category"),
+        signer=told.get("signer"),
+        split=told.get("split"),
+    )
+
+
+def stamp_of(path: Path) -> str:
+    """The file's stamp, or "missing"."""
+    try:
+        return stamp(path)
+    except OSError:
+        return "missing"
+
+
+def require_unique(clips: list[ClipRef], place: Path) -> list[ClipRef]:
+    """The clips; SourceError naming ids that more than one of them has."""
+    twice = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
+    if twice:
+        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+        raise SourceError(f"{place}: found more than once: {', '.join(twice[:3])}{more}; give each an `id` of its own")
+    return clips

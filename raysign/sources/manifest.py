@@ -1,0 +1,131 @@
+"""A list of clips: CSV with a header, or JSON (a list of objects), one entry per clip.
+
+Columns: path (of a video or image, against `root`, else the manifest's folder), gloss, signer, split, category, id;
+a cut in seconds (start, end) or in frames as WLASL counts them (start_frame, end_frame: from 1, both included, -1 for
+the last). Only path is required. A file that is not there stays listed and ends in the quarantine table.
+"""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from raysign.config import AnyPath, Section
+from raysign.errors import SourceError, nearest
+from raysign.schema import ClipRef
+from raysign.sources._media import require_unique, stamp_of
+
+COLUMNS = ("path", "gloss", "signer", "split", "category", "id", "start", "end", "start_frame", "end_frame")
+
+
+class Options(Section):
+    """Settings of a manifest."""
+
+    kind: Literal["manifest"] = "manifest"
+    path: AnyPath
+    root: AnyPath | None = Field(None, description="folder of relative paths; None: the manifest's own")
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a CSV or JSON file whose entries have a `path`."""
+    if path.suffix.lower() not in (".csv", ".json") or not path.is_file():
+        return False
+    try:
+        return "path" in _entries(path)[0] and path.name != "train.csv"  # asl-signs has its landmark files in train.csv
+    except SourceError:
+        return False
+
+
+def clips(options: Options) -> list[ClipRef]:
+    """One clip per entry, in the manifest's order. SourceError naming the line of an entry that cannot be used."""
+    entries = _entries(options.path)
+    unknown = [key for key in entries[0] if key not in COLUMNS]
+    if "path" not in entries[0]:
+        near = ", ".join(unknown) or "none"
+        raise SourceError(f"{options.path}: no column `path` (found {near}); expected {', '.join(COLUMNS)}")
+    for key in unknown:
+        if near := nearest(key, COLUMNS):
+            raise SourceError(f"{options.path}: column {key!r} is not known{near}")
+    root = options.root or options.path.parent
+    found = [_clip(entry, root, f"{options.path}, entry {n}") for n, entry in enumerate(entries, 1)]
+    return require_unique(found, options.path)
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """The manifest's entries, column names in lower case and without blanks. SourceError when there are none."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        if path.suffix.lower() == ".json":
+            entries = json.loads(text)
+        else:
+            entries = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True))
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror or error}; give an existing manifest") from None
+    except (ValueError, csv.Error) as error:
+        raise SourceError(f"{path}: not readable ({error}); expected a CSV with a header or a JSON list") from None
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise SourceError(f"{path}: no entries; expected a CSV with a header or a JSON list of objects")
+    return [{str(key).strip().lower(): value for key, value in entry.items()} for entry in entries]
+
+
+def _clip(entry: dict[str, Any], root: Path, place: str) -> ClipRef:
+    said = {key: text for key in COLUMNS if (text := _text(entry.get(key)))}
+    if "path" not in said:
+        raise SourceError(f"{place}: no path; give one or delete the entry")
+    path = root / Path(said["path"]).expanduser()
+    start, end = _number(said, "start", place) or 0.0, _number(said, "end", place)
+    first, last = int(_number(said, "start_frame", place) or 1), int(_number(said, "end_frame", place) or -1)
+    if (end is not None and end <= start) or start < 0 or first < 1 or (last != -1 and last < first):
+        raise SourceError(f"{place}: its cut ends before it begins; correct start and end")
+    cut = _cut_name(start, end) or _cut_name(first, None if last == -1 else last, first == 1 and last == -1, "f")
+    return ClipRef(
+        id=said.get("id") or _relative(path, root) + cut,
+        path=str(path),
+        stamp=stamp_of(path),
+        gloss=_glosses(entry.get("gloss")),
+        category=said.get("category"),
+        signer=said.get("signer"),
+        split=_split(said.get("split"), place),
+        start=start,
+        end=end,
+        first_frame=first,
+        last_frame=None if last == -1 else last,
+    )
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _number(said: dict[str, str], key: str, place: str) -> float | None:
+    try:
+        return float(said[key]) if key in said else None
+    except ValueError:
+        raise SourceError(f"{place}: {key} is {said[key]!r}, expected a number") from None
+
+
+def _cut_name(start: float, end: float | None, whole: bool | None = None, unit: str = "") -> str:
+    whole = start == 0 and end is None if whole is None else whole
+    return "" if whole else f"[{start:g}-{'' if end is None else f'{end:g}'}{unit}]"
+
+
+def _glosses(value: Any) -> tuple[str, ...]:
+    """One gloss, or in JSON a list of them for a sentence."""
+    parts = value if isinstance(value, list) else [value]
+    return tuple(text for part in parts if (text := _text(part)))
+
+
+def _split(value: str | None, place: str) -> str | None:
+    known = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+    if value is None:
+        return None
+    if value.lower() not in known:
+        raise SourceError(f"{place}: split is {value!r}, expected train, val or test")
+    return known[value.lower()]
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
