@@ -248,7 +248,7 @@ def test_what_cannot_be_used_is_named_and_the_others_go_on(bundle_dir, a_file, t
     assert [row["file"] for row in rows] == [str(file) for file in files]
     assert all(row["error"] and not row["top"] for row in rows[:-1])
     assert not rows[-1]["error"]
-    for row, word in zip(rows, ("no such file", "empty folder", "Parquet", "npz"), strict=False):
+    for row, word in zip(rows, ("no such file", "found no video", "Parquet", "npz"), strict=False):
         assert word in row["error"]
         assert "\n" not in row["error"]
 
@@ -290,11 +290,11 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
 
 @pytest.mark.real_data
 @pytest.mark.models
-def test_a_folder_of_photos_and_a_text_file_give_an_answer_each_or_a_reason(bundle_dir, real_data, tmp_path):
+def test_a_folder_of_photos_gives_an_answer_for_each_and_passes_over_a_text_file(bundle_dir, real_data, tmp_path):
     photos = sorted((real_data / "mediapipe_gesture_images" / "call").glob("*.jpg"))[:2]
     for photo in photos:
         (tmp_path / photo.name).write_bytes(photo.read_bytes())
     (tmp_path / "zz.txt").write_text("no picture")
-    rows = list(predict(bundle_dir, [tmp_path]))
+    rows = list(predict(bundle_dir, [tmp_path, tmp_path / "zz.txt"]))
     assert [bool(row["error"]) for row in rows] == [False, False, True]
     assert "zz.txt" in rows[-1]["error"]

@@ -131,6 +131,7 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
         ),
         ("clips", f"{card['key']}: {sizes}"),
         ("split", f"{split}, divided by {division.get('kind', '?')}"),
+        ("of the division", "; ".join(division.get("notes", []))),
         ("signers tested", ", ".join(signers)),
         ("dropped clips", dropped),
         (
@@ -151,13 +152,14 @@ def _warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
         some = ", ".join(signers[:8]) + (" and others" if len(signers) > 8 else "")
         found.append(f"Signers seen in training: {some}. Expect lower figures on people the recogniser has never seen.")
     if clips := leaks.get("clips"):
-        found.append(f"{clips} pairs of equal clips, one in training and one here: the figures are too high.")
-    if files := leaks.get("files"):
-        found.append(f"{files} files gave clips to training and to this split: neighbouring clips may be near copies.")
+        found.append(f"{clips} pair(s) of equal clips, one in training and one here: the figures are too high.")
+    by_signer = card.get("split", {}).get("kind") == "signer"  # one file may well hold the clips of many signers
+    if (files := leaks.get("files")) and not by_signer:
+        found.append(f"{files} file(s) with clips in training and here: neighbouring clips may be near copies.")
     if split == "train":
         found.append("These are the clips it was trained on: the figures say nothing of new ones.")
     elif split == "val":
         found.append("These clips chose the best epoch: figures on new ones will be a little lower.")
     if bundle.card.get("clips") not in (None, card["key"]):
         found.append("The bundle was trained on other clips than these: whether the two overlap is not known.")
-    return found + list(card.get("split", {}).get("notes", []))
+    return found

@@ -17,6 +17,7 @@ from raysign.infer.predictor import Predictor, top
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
 from raysign.schema import ClipRef, Landmarks, landmarks_of
+from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
 TOGETHER = 64  # clips of one file that are recognised at a time
@@ -26,19 +27,22 @@ Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks
 def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "auto") -> Iterator[dict]:
     """One row for each clip of the files, in their order: file, clip, top [(label, probability)], error (None or why).
 
-    A file is a video, an image, a folder of both (searched through; each file one clip), a landmark Parquet file, a
-    shard of raysign's own landmarks, or an npz laid out as those the bundle was trained on. What cannot be used is a
-    row with the reason, and the others go on. BundleError when the bundle cannot be loaded.
+    A file is a video, an image, a landmark Parquet file, a shard of raysign's own landmarks, an npz laid out as those
+    the bundle was trained on, or a folder searched through for all of these. What cannot be used is a row with the
+    reason, and the others go on. BundleError when the bundle cannot be loaded.
     """
     bundle = bundles.load(Path(bundle_dir))
     predictor, reader = Predictor(bundle, device), Reader(bundle)
-    for file in files:
-        clips = reader.clips(Path(file))
-        while some := list(islice(clips, TOGETHER)):
-            for name, answer in _answers(predictor, some):
-                good = not isinstance(answer, RaysignError)
-                likeliest = top(answer, bundle.labels, k) if good else []
-                yield {"file": str(file), "clip": name, "top": likeliest, "error": None if good else str(answer)}
+    try:
+        for file in files:
+            clips = reader.clips(Path(file))
+            while some := list(islice(clips, TOGETHER)):
+                for name, answer in _answers(predictor, some):
+                    good = not isinstance(answer, RaysignError)
+                    likeliest = top(answer, bundle.labels, k) if good else []
+                    yield {"file": str(file), "clip": name, "top": likeliest, "error": None if good else str(answer)}
+    finally:
+        reader.landmarker = None  # MediaPipe's own clean-up fails when it is left to the end of the process
 
 
 def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
@@ -50,7 +54,7 @@ def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
         try:
             prepared.append(found if isinstance(found, RaysignError) else recipe.apply(found, settings))
         except RaysignError as error:
-            prepared.append(error)
+            prepared.append(error.with_traceback(None))
     clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
     rows = iter(predictor.probabilities(clips, TOGETHER))
     for (name, _), clip in zip(some, prepared, strict=True):
@@ -73,9 +77,10 @@ class Reader:
         """The clips of a file or of all files below a folder. Never raises a RaysignError: it is the clip's result."""
         try:
             if path.is_dir():
-                files = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+                known = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".parquet", ".npz"}
+                files = sorted(file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
                 if not files:
-                    raise SourceError(f"{path}: an empty folder, expected videos, images or landmark files in it")
+                    raise SourceError(f"{path}: found no video, image or landmark file in it; give another folder")
                 for file in files:
                     yield from self.clips(file)
             elif not path.exists():
@@ -87,13 +92,13 @@ class Reader:
             else:
                 yield from self._one(str(path), self._media, path)
         except RaysignError as error:
-            yield str(path), error
+            yield str(path), error.with_traceback(None)
 
     def _one(self, name: str, read: Callable[..., Landmarks], *arguments) -> Iterator[Found]:
         try:
             yield name, read(*arguments)
         except RaysignError as error:
-            yield name, error
+            yield name, error.with_traceback(None)  # whose frames would keep a landmarker alive
 
     def _media(self, path: Path) -> Landmarks:
         if self.landmarker is None:
