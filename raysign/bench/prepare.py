@@ -36,7 +36,8 @@ def run(clips: int = 2000, repeats: int = 3, sample: int = 300, cpus: int | None
     baselines read. memory: also run five times as many clips and compare the peak memory.
     """
     files = made_files(clips)
-    engine.connect(config.Ray.model_validate({"cpus": cpus}))
+    cluster = config.Ray.model_validate({"cpus": cpus})
+    engine.connect(cluster)
     workplace = Path(tempfile.mkdtemp(prefix="raysign-bench-"))
     try:
         _stages(made_files(16), workplace / "warm")
@@ -46,6 +47,7 @@ def run(clips: int = 2000, repeats: int = 3, sample: int = 300, cpus: int | None
         best = {name: min(row[name] for row in passes) for name in ("import", "prepare")}
         chosen = sorted(files.rglob("*.parquet"))[:: max(1, clips // sample)]
         found = _ratios(best, clips, _baselines(chosen, workplace / "pass0", repeats))
+        found["cpus"] = engine.cpus(cluster)
         found["peak_mb"] = round(max(row["peak"] for row in passes))
         if memory:
             found["peak_mb_5x"] = round(_stages(_fivefold(files, workplace / "files"), workplace / "large")["peak"])
@@ -231,8 +233,7 @@ def _ratios(best: dict[str, float], clips: int, baselines: dict[str, float]) -> 
         "prepare_vs_numpy": baselines["numpy prepare"] / mine["prepare"],
     }
     speeds = {name: round(1 / seconds, 1) for name, seconds in {**mine, **baselines}.items()}
-    return {**{name: round(value, 2) for name, value in ratios.items()}, "clips": clips, "cpus": engine.cpus(),
-            "clips_per_second": speeds}  # fmt: skip
+    return {**{name: round(value, 2) for name, value in ratios.items()}, "clips": clips, "clips_per_second": speeds}
 
 
 def _print(found: dict) -> None:
