@@ -91,6 +91,12 @@ class Landmarker:
             raise ClipError(f"{ref.path}: no person or hand found in {len(shown)} frames")
         return result
 
+    def close(self) -> None:
+        """Let go of what is kept between images: MediaPipe's own clean-up complains when left to the process's end."""
+        if self._palms is not None:
+            self._palms.close()
+            self._palms = None
+
     def _video(self, ref: ClipRef) -> Landmarks:
         video = frames.Video(ref.path, ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
         seen, clock, width, height = [], -1, 0, 0

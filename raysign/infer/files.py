@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "
                     likeliest = top(answer, bundle.labels, k) if good else []
                     yield {"file": str(file), "clip": name, "top": likeliest, "error": None if good else str(answer)}
     finally:
-        reader.landmarker = None  # MediaPipe's own clean-up fails when it is left to the end of the process
+        reader.close()
 
 
 def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
@@ -54,7 +55,7 @@ def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
         try:
             prepared.append(found if isinstance(found, RaysignError) else recipe.apply(found, settings))
         except RaysignError as error:
-            prepared.append(error.with_traceback(None))
+            prepared.append(error)
     clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
     rows = iter(predictor.probabilities(clips, TOGETHER))
     for (name, _), clip in zip(some, prepared, strict=True):
@@ -71,7 +72,12 @@ class Reader:
 
     def __init__(self, bundle: Bundle):
         self.bundle, self.warned = bundle, False
-        self.landmarker: Callable[[ClipRef], Landmarks] | None = None
+        self.landmarker: Any = None
+
+    def close(self) -> None:
+        """Let go of the landmarker."""
+        if self.landmarker is not None:
+            self.landmarker.close()
 
     def clips(self, path: Path) -> Iterator[Found]:
         """The clips of a file or of all files below a folder. Never raises a RaysignError: it is the clip's result."""
@@ -92,13 +98,13 @@ class Reader:
             else:
                 yield from self._one(str(path), self._media, path)
         except RaysignError as error:
-            yield str(path), error.with_traceback(None)
+            yield str(path), error
 
     def _one(self, name: str, read: Callable[..., Landmarks], *arguments) -> Iterator[Found]:
         try:
             yield name, read(*arguments)
         except RaysignError as error:
-            yield name, error.with_traceback(None)  # whose frames would keep a landmarker alive
+            yield name, error
 
     def _media(self, path: Path) -> Landmarks:
         if self.landmarker is None:
@@ -108,8 +114,8 @@ class Reader:
             if options.model and not options.model.exists():  # the machine that trained is another than this one
                 options = options.model_copy(update={"model": None})
             self._compare([landmarker.fingerprint(options)])
-            self.landmarker = landmarker.Landmarker(options).read
-        return self.landmarker(ClipRef(path.name, str(path), store.stamp(path)))
+            self.landmarker = landmarker.Landmarker(options)
+        return self.landmarker.read(ClipRef(path.name, str(path), store.stamp(path)))
 
     def _parquet(self, path: Path) -> Iterator[Found]:
         try:
