@@ -50,7 +50,9 @@ def quiet() -> None:
     """Ray Data without its own progress bars and chatter; raysign shows its own progress."""
     import ray
 
-    context = ray.data.DataContext.get_current()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of defaults of its own
+        context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     # half of a small cluster's CPUs would be kept for other steps of the pipeline, and there are none: on 2 CPUs
@@ -59,8 +61,17 @@ def quiet() -> None:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
-def cpus() -> int:
-    """CPUs of the cluster in use, at least 1."""
+def cpus(settings: config.Ray) -> int:
+    """CPUs of the cluster that `connect` would give, at least 1. Starts none for the answer."""
+    import ray
+
+    if ray.is_initialized() or settings.address or os.environ.get("RAY_ADDRESS"):
+        connect(settings)
+        return _in_use()
+    return settings.cpus or len(os.sched_getaffinity(0))
+
+
+def _in_use() -> int:
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -85,7 +96,7 @@ def stream(units: list[dict], worker: Callable[..., Any], arguments: dict, *, ac
         mapped = data.map(worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1)
     else:
         # few blocks of many units: a block costs tens of milliseconds, and stateless units are short
-        data = ray.data.from_items(units, override_num_blocks=min(len(units), 4 * cpus()))
+        data = ray.data.from_items(units, override_num_blocks=min(len(units), 4 * _in_use()))
         mapped = data.map(_Stateless(worker, arguments), num_cpus=1)
     yield from mapped.iter_rows()
 

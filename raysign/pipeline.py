@@ -15,6 +15,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from raysign import engine, store
 from raysign.config import Config, kind_module
 from raysign.errors import ConfigError
@@ -24,26 +26,25 @@ from raysign.errors import ConfigError
 
 def landmarks(config: Config) -> dict:
     """Source to LANDMARKS: MediaPipe over videos and images, a reader over files of landmarks. Returns the card."""
+    from raysign.extract import plan as planning
     from raysign.extract import work
 
     began = time.time()
     refs = kind_module("source", config.source.kind).clips(config.source)
-    engine.connect(config.ray)
     media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
-    workers = (config.extract.workers or engine.cpus()) if media else None
-    plan = work.plan(
-        refs, config.landmarks_dir, extractor, retry=config.extract.retry_quarantined,
-        workers=workers or engine.cpus(), per_unit=None if media else work.CLIPS_PER_UNIT,
+    workers = config.extract.workers or engine.cpus(config.ray)
+    plan = planning.plan(
+        refs, config.landmarks_dir, extractor, retry=config.extract.retry_quarantined, workers=workers,
+        per_unit=None if media else planning.CLIPS_PER_UNIT,
     )  # fmt: skip
     arguments = {
-        "reader": reader, "directory": config.landmarks_dir, "extractor": extractor, "run": plan.run,
-        "journal": media,
+        "reader": reader, "directory": config.landmarks_dir, "extractor": extractor, "run": plan.run, "journal": media,
     }  # fmt: skip
-    rows = engine.stream(plan.units, work.Worker, arguments, actors=workers)
-    totals = list(work.progress(rows, plan))
+    rows = _carried_out(config, plan.units, work.Worker, arguments, actors=workers if media else None)
+    done = list(work.progress(rows, plan, "extract" if media else "import"))
     sections = {"source": config.source.model_dump(mode="json"), "extract": config.extract.model_dump(mode="json")}
-    return work.finish(config.landmarks_dir, plan, totals, config=sections, seconds=time.time() - began)
+    return work.finish(config.landmarks_dir, plan, done, config=sections, seconds=time.time() - began)
 
 
 def prepare(config: Config) -> Path:
@@ -54,13 +55,11 @@ def prepare(config: Config) -> Path:
         landmarks(config)
     began = time.time()
     plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
-    if plan.finished:
-        return plan.directory
-    engine.connect(config.ray)
-    arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
-    for _ in engine.stream(plan.units, stage.Worker, arguments):
-        continue
-    stage.finish(config.landmarks_dir, plan, config, time.time() - began)
+    if not plan.finished:
+        arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
+        for _ in tqdm(_carried_out(config, plan.units, stage.Worker, arguments), "prepare", len(plan.units), unit="shard"):
+            continue
+        stage.finish(config.landmarks_dir, plan, config, time.time() - began)
     return plan.directory
 
 
@@ -80,8 +79,7 @@ def evaluate(config: Config) -> dict:
     from raysign.infer.evaluate import evaluate as score
 
     bundle = train(config)
-    clips = prepare(config)
-    return score(bundle, clips, config.evaluate.split, config.home / "evaluation", batch=config.evaluate.batch)
+    return score(bundle, prepare(config), config.evaluate.split, config.home / "evaluation", batch=config.evaluate.batch)
 
 
 def run(config: Config) -> str:
@@ -117,6 +115,13 @@ def demo(out: Path) -> str:
 
 
 # ---------------------------------------------------------------- what they share
+
+
+def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
+    """The manifest rows of the units, worked on by the cluster; no cluster is started for nothing to do."""
+    if units:
+        engine.connect(config.ray)
+        yield from engine.stream(units, worker, arguments, actors=actors)
 
 
 def holds_media(config: Config) -> bool:

@@ -1,0 +1,107 @@
+"""The command line: help at once, one line and exit code 1 for what a user can mend."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from raysign.cli import main
+
+SMALL = ("source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=3", "split.kind=signer",
+         "split.val_signers=[signer1]", "split.test_signers=[signer2]", "train.epochs=3", "train.workers=0")  # fmt: skip
+
+
+def raysign(*words: str):
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def refusal(*words) -> str:
+    """The one line that a mistake is answered with."""
+    result = raysign(*words)
+    assert result.exit_code == 1, result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("raysign: ")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, raysign.cli; print([m for m in ('ray', 'torch', 'mlflow', 'numpy', 'mediapipe') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("verb", main.commands)
+def test_every_verb_explains_itself(verb):
+    result = raysign(verb, "--help")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) > 5
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    assert str(tmp_path) in refusal("extract", "source.kind=video_folder", f"source.path={tmp_path}")
+
+
+def test_a_path_that_is_nothing_known_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("no video")
+    assert "source.kind=KIND" in refusal("run", tmp_path)
+
+
+def test_the_wrong_verb_for_a_source_names_the_right_one(tmp_path):
+    assert "raysign import" in refusal("extract", *SMALL, f"out={tmp_path}")
+    assert "raysign extract" in refusal("import", "source.kind=video_folder", f"source.path={tmp_path}", f"out={tmp_path}")
+
+
+def test_predicting_without_a_bundle_is_refused(tmp_path):
+    assert "raysign train" in refusal("predict", tmp_path, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def finished(cluster, tmp_path_factory) -> Path:
+    """The folder of a small run from made-up signers to a report."""
+    out = tmp_path_factory.mktemp("run") / "out"
+    result = raysign("run", *SMALL, f"out={out}")
+    assert result.exit_code == 0, result.output
+    assert "top-1" in result.output
+    return out
+
+
+def test_a_run_leaves_every_stage_with_its_card(finished):
+    metrics = json.loads((finished / "evaluation" / "metrics.json").read_text())
+    assert {"top1", "top5", "macro_f1", "per_class", "count"} <= metrics.keys()
+    assert metrics["count"] == 9
+    assert (finished / "evaluation" / "report.html").stat().st_size > 10_000
+    for pattern in ("landmarks", "clips/*", "bundle"):
+        assert len(list(finished.glob(f"{pattern}/card.json"))) == 1
+
+
+def test_a_second_run_does_nothing_again(finished):
+    def stamps():
+        kept = [p for stage in ("landmarks", "clips", "train") for p in (finished / stage).rglob("*")]
+        return {p: p.stat().st_mtime_ns for p in kept if p.suffix in (".parquet", ".pt")}
+
+    before = stamps()
+    assert raysign("run", *SMALL, f"out={finished}").exit_code == 0
+    assert stamps() == before
+
+
+def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):
+    shard = next((finished / "landmarks").glob("shard-*.parquet"))
+    result = raysign("predict", finished / "bundle", shard, "--json", "--top", "2")
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(rows) > 1
+    assert all(len(row["top"]) == 2 and row["top"][0][1] >= row["top"][1][1] for row in rows)
+
+
+def test_a_gloss_only_in_the_test_split_is_refused_by_name(cluster, tmp_path):
+    import numpy as np
+
+    labels = np.array(["a", "b"] * 6 + ["lonely"])
+    signers = np.array(["s1"] * 12 + ["s2"])
+    np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).random((13, 5, 75 * 3)), label=labels, signer=signers)
+    words = ["prepare", "source.kind=npz", f"source.path={tmp_path}/d.npz", "source.gloss=label", "source.signer=signer",
+             "split.kind=signer", "split.test_signers=[s2]", f"out={tmp_path}/out"]  # fmt: skip
+    assert "lonely" in refusal(*words)
