@@ -96,7 +96,8 @@ def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool =
         if as_json:
             yield json.dumps(row, ensure_ascii=False), not row["error"]
         elif row["error"]:
-            yield f"{row['clip']}: {row['error']}", False
+            named = row["error"].startswith(row["clip"])
+            yield row["error"] if named else f"{row['clip']}: {row['error']}", False
         else:
             yield f"{row['clip']}  " + "  ".join(f"{name} {share:.2f}" for name, share in row["top"]), True
 
@@ -187,7 +188,7 @@ def describe(card: dict, directory: Path) -> str:
 
 def summary(config: Config, metrics: dict) -> str:
     """What to say at the end of the line: the figures and where everything is."""
-    from raysign.learn.tracking import uri
+    from raysign.learn.tracking import uri_of
 
     home = config.home
     lines = [
@@ -197,5 +198,5 @@ def summary(config: Config, metrics: dict) -> str:
         f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
     ]
     if config.mlflow.enabled:
-        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri(config)}")
+        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri_of(config)}")
     return "\n".join(lines)
