@@ -120,7 +120,9 @@ class Augment(Section):
     time_shift: float = Field(0.1, ge=0, lt=1, description="largest move along time, share of the clip's frames")
     time_stretch: float = Field(0.25, ge=0, lt=1, description="largest change of speed, share either way")
     noise: float = Field(0.005, ge=0, description="standard deviation of the noise per coordinate, coordinate units")
-    mirror: float = Field(0.0, ge=0, le=1, description="chance of a left-right mirror image (with hands swapped)")
+    mirror: float | None = Field(
+        None, ge=0, le=1, description="chance of a left-right mirror image; None: 0.5 when the skeleton has one, else 0"
+    )
     drop_hand: float = Field(0.0, ge=0, le=1, description="chance that one hand goes unseen for a stretch of frames")
 
 

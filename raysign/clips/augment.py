@@ -30,7 +30,8 @@ class Augment:
     def __init__(self, options: config.Augment, skeleton: Skeleton, channels: tuple[str, ...], seed: int):
         if options.mirror and not skeleton.mirror:
             raise ConfigError(f"augment.mirror: skeleton {skeleton.name!r} has no mirror image; set augment.mirror=0")
-        self.options, self.skeleton, self.seed = options, skeleton, seed
+        self.options, self.seed = options, seed
+        self.mirror = options.mirror if options.mirror is not None else 0.5 * bool(skeleton.mirror)
         self.x, self.y = channels.index("x"), channels.index("y")
         self.twins = torch.tensor(skeleton.mirror, dtype=torch.int64)
         self.hands = [skeleton.slices[part] for part in ("left_hand", "right_hand") if part in skeleton.slices]
@@ -108,10 +109,10 @@ class Augment:
 
     def _mirrored(self, x: torch.Tensor, draw: torch.Tensor) -> torch.Tensor:
         """Some clips as their left-right mirror image: twins change places, x its sign."""
-        if not self.options.mirror:
+        if not self.mirror:
             return x
         flipped = mirrored(x, self.twins.to(x.device), self.x)
-        return torch.where((draw < self.options.mirror)[:, None, None, None, None], flipped, x)
+        return torch.where((draw < self.mirror)[:, None, None, None, None], flipped, x)
 
 
 def mirrored(x: torch.Tensor, twins: torch.Tensor, axis: int) -> torch.Tensor:
