@@ -1,4 +1,4 @@
-"""Extraction whose driver and workers are killed for real: the same rows as without, and nothing finished done twice."""
+"""Extraction whose driver and workers are killed for real: the same rows, and nothing that was finished done twice."""
 
 import json
 import os
@@ -55,6 +55,7 @@ if __name__ == "__main__":
 """
 
 CLIPS = 60
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 class Extraction:
@@ -131,7 +132,7 @@ def expected(extraction: Extraction) -> dict:
 
 
 @pytest.mark.parametrize("actors", [2, 0], ids=["actors", "tasks"])
-def test_a_killed_driver_costs_only_the_clips_in_flight(cluster, tmp_path, actors):
+def test_a_killed_driver_costs_only_the_clips_in_flight(tmp_path, actors):
     extraction = Extraction(tmp_path, actors, poison=False)
     driver = extraction.start(pause=0.1)
     extraction.wait_for_calls(25)
@@ -146,7 +147,7 @@ def test_a_killed_driver_costs_only_the_clips_in_flight(cluster, tmp_path, actor
     assert extraction.calls() == before, "a finished run was done again"
 
 
-def test_without_a_journal_a_killed_worker_costs_its_unit_once_and_a_deadly_clip_itself(cluster, tmp_path):
+def test_without_a_journal_a_killed_worker_costs_its_unit_once_and_a_deadly_clip_itself(tmp_path):
     extraction = Extraction(tmp_path, 0, poison=True)
     driver = extraction.start(pause=0.05)
     extraction.wait_for_calls(20)
@@ -162,7 +163,7 @@ def test_without_a_journal_a_killed_worker_costs_its_unit_once_and_a_deadly_clip
     assert set(card["dropped"]) == {"not readable", "its process died N times while reading it"}
 
 
-def test_driver_worker_and_poison_together_give_the_rows_of_an_unbroken_run(cluster, tmp_path):
+def test_driver_worker_and_poison_together_give_the_rows_of_an_unbroken_run(tmp_path):
     extraction = Extraction(tmp_path, 2, poison=True)
     driver = extraction.start(pause=0.1)
     extraction.wait_for_calls(15)

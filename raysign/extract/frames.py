@@ -57,7 +57,9 @@ class Video:
             raise ClipError(f"{self.path}: not readable as a video ({_reason(error)})") from None
 
     def _upright(self, container: Any) -> Iterator[tuple[float, np.ndarray]]:
-        streams = [stream for stream in container.streams.video if "attached_pic" not in stream.disposition.name]
+        from av.stream import Disposition
+
+        streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
         if not streams:
             raise ClipError(f"{self.path}: no video stream in it")
         stream = streams[0]
@@ -66,11 +68,12 @@ class Video:
         frames = self._cut(self._timed(container, stream))
         if self.fps:
             frames, rate = resampled(frames, self.fps, 1 / rate if rate else 1 / self.fps), self.fps
-        size = None
+        size = matrix = None
         for seconds, frame in frames:
-            size = size or (frame.width, frame.height)
-            pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-            yield seconds, upright(pixels, display_matrix(frame))
+            if size is None or matrix is None:
+                # of the first frame only: asking a frame for side data ties it into a cycle that outlives its use
+                size, matrix = (frame.width, frame.height), display_matrix(frame)
+            yield seconds, upright(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]), matrix)
         self.fps = rate
         if size is None:
             cut = (self.start, self.end, self.first, self.last) != (0.0, None, 1, None)
@@ -147,7 +150,8 @@ def resampled(frames: Iterator[tuple[float, Any]], fps: float, interval: float) 
                 count += 1
             interval = seconds - previous[0]
         previous = seconds, frame
-    while previous is not None and zero + count / fps < previous[0] + interval - 1e-6:
+    # as many as the duration holds, rounded: times in whole milliseconds must not add a frame to a clip of that rate
+    while previous is not None and (count == 0 or zero + (count + 0.5) / fps <= previous[0] + interval):
         yield count / fps, previous[1]
         count += 1
 

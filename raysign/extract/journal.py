@@ -55,6 +55,7 @@ class Journal:
         if self._writer is not None and self._file is not None:
             self._writer.close()
             self._file.close()
+            self._writer = None
         self._log.close()
 
     def remove(self) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,14 +55,14 @@ class Worker:
         """Read the unit's clips and write its shard."""
         self._read = self._read or self.reader()
         refs = [ClipRef(**{**clip, "gloss": tuple(clip["gloss"])}) for clip in json.loads(unit["clips"])]
-        journal = Journal(desk(self.directory) / self.run, unit["unit"], self.journal)
-        if journal.careful:
-            table = pa.concat_tables(self._kept_row(ref, journal) for ref in refs)
-        else:
-            table = to_table([landmarks_row(ref, self.extractor, self._result(ref)) for ref in refs], LANDMARKS)
-        self._require_current()
-        store.write_table(path, table)
-        journal.remove()
+        with closing(Journal(desk(self.directory) / self.run, unit["unit"], self.journal)) as journal:
+            if journal.careful:
+                table = pa.concat_tables(self._kept_row(ref, journal) for ref in refs)
+            else:
+                table = to_table([landmarks_row(ref, self.extractor, self._result(ref)) for ref in refs], LANDMARKS)
+            self._require_current()
+            store.write_table(path, table)
+            journal.remove()
 
     def _kept_row(self, ref: ClipRef, journal: Journal) -> pa.Table:
         """The clip's row, from the journal when a process before this one had finished it, else kept there."""
