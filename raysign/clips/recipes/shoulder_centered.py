@@ -59,90 +59,117 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     never seen.
     """
     values = landmarks.values[:, : options.max_frames]
-    visibility = landmarks.visibility[:, : options.max_frames]
-    persons, frames = values.shape[:2]
+    persons, frames, points, _ = values.shape
     if frames < options.min_frames:
         raise ClipError(f"found {frames} frames, expected at least {options.min_frames} (prepare.min_frames)")
-    given, kept = skeletons.layout(landmarks.layout).slices, skeleton(options)
-    anchors = _anchors(values, given)
-    swapped = _swapped(values, given)
-    x = np.empty((persons, frames, kept.points, 4), np.float32)
-    for part, place in kept.slices.items():
-        own, twin = given.get(part), given.get(_TWIN.get(part, ""))
-        _put(x[:, :, place], values, visibility, own, part, anchors)
-        if twin is not None and swapped.any():
-            other = np.empty((1, int(swapped.sum()), len(POINTS[part]), 4), np.float32)
-            moved = {name: anchor[swapped][None] for name, anchor in anchors.items()}
-            _put(other, values[swapped][None], visibility[swapped][None], twin, part, moved)
-            x[:, :, place][swapped] = other[0]
-    _clear_unseen(x, landmarks)
-    return _scaled(x, values, given) if options.scale == "shoulders" else x
+    given, kept = skeletons.layout(landmarks.layout).slices, skeleton(options).slices
+    values = values.reshape(-1, points, 3)
+    visibility = landmarks.visibility[:, :frames].reshape(-1, points)
+    x = _picked(values, visibility, given, kept)
+    roots = _roots(values, given)
+    _repair_hands(x, values, visibility, roots, given, kept)
+    _move(x, roots, kept)
+    if _clear_unseen(x).all():
+        raise ClipError(f"none of the kept parts is seen in any of {frames} frames of {landmarks.layout}")
+    x = x.reshape(persons, frames, -1, 4)
+    return _scaled(x, roots["shoulders"].reshape(persons, frames, 2, 3)) if options.scale == "shoulders" else x
 
 
-_TWIN = {"left_hand": "right_hand", "right_hand": "left_hand"}
-_ROOT = {"left_hand": 0, "right_hand": 0, "face": skeletons.FACE_ROOT}
+def _picked(values: np.ndarray, visibility: np.ndarray, given: dict[str, slice], kept: dict[str, slice]) -> np.ndarray:
+    """The kept points as they are given: (N, V, 4) for N frames, NaN for the parts that the layout lacks."""
+    x = np.empty((len(values), max(place.stop for place in kept.values()), 4), np.float32)
+    for part, place in kept.items():
+        if part not in given:
+            x[:, place] = np.nan
+            continue
+        points = np.asarray(POINTS[part]) + given[part].start
+        if points[-1] - points[0] == len(points) - 1:
+            points = slice(points[0], points[-1] + 1)  # a run: views instead of copies
+        for c in range(3):  # channel by channel: the inner loop runs over points instead of over three numbers
+            x[:, place, c] = values[:, points, c]
+        x[:, place, 3] = visibility[:, points]
+    return x
 
 
-def _put(x: np.ndarray, values: np.ndarray, visibility: np.ndarray, source: slice | None, part: str, anchors) -> None:
-    """Fill x (M, T, P, 4) with the points of `source`, moved so that the part's root lies on its anchor."""
-    if source is None:
-        x[...] = np.nan
-        return
-    points = np.asarray(POINTS[part])
-    whole = bool(points[-1] == len(points) - 1)  # a run from 0: a view instead of a copy
-    picked = slice(source.start, source.start + len(points)) if whole else points + source.start
-    shift = anchors[part] - values[:, :, source.start + _ROOT[part]] if part in _ROOT else anchors[part]
-    xyz = values[:, :, picked]
-    for c in range(3):  # channel by channel: the inner loop then runs over the points instead of over three numbers
-        np.add(xyz[..., c], shift[..., c, None], out=x[..., c])
-    x[..., 3] = visibility[:, :, picked]
+def _roots(values: np.ndarray, given: dict[str, slice]) -> dict[str, np.ndarray]:
+    """(N, K, 3) each: the `shoulders`, the `wrists` and `nose` of the pose, the roots of the `hands` and the `face`.
+
+    NaN where a point is not seen or its part is not in the layout.
+    """
+
+    wanted = {
+        "shoulders": (("pose", LEFT_SHOULDER), ("pose", RIGHT_SHOULDER)),
+        "wrists": (("pose", LEFT_WRIST), ("pose", RIGHT_WRIST)),
+        "nose": (("pose", NOSE),),
+        "hands": (("left_hand", 0), ("right_hand", 0)),
+        "face": (("face", skeletons.FACE_ROOT),),
+    }
+    found = {}
+    for name, points in wanted.items():
+        if all(part in given for part, _ in points):
+            found[name] = values[:, [given[part].start + point for part, point in points]]
+        else:
+            found[name] = np.full((len(values), len(points), 3), np.nan, np.float32)
+    return found
 
 
-def _anchors(values: np.ndarray, given: dict[str, slice]) -> dict[str, np.ndarray]:
-    """(M, T, 3) for each part: what `pose` is moved by, and where the roots of the other parts come to lie."""
-    if "pose" not in given:
-        zero = np.zeros((*values.shape[:2], 3), np.float32)
-        return dict.fromkeys(POINTS, zero)
-    start = given["pose"].start
-    origin = (values[:, :, start + LEFT_SHOULDER] + values[:, :, start + RIGHT_SHOULDER]) * np.float32(0.5)
-    roots = {"face": NOSE, "left_hand": LEFT_WRIST, "right_hand": RIGHT_WRIST}
-    found = {part: values[:, :, start + point] - origin for part, point in roots.items()}
-    for anchor in found.values():
-        anchor[np.isnan(anchor).any(-1)] = 0
-    return {"pose": -origin, **found}
-
-
-def _swapped(values: np.ndarray, given: dict[str, slice]) -> np.ndarray:
-    """(M, T) bool: frames in which the hands, as named, lie nearer to the other's wrist than to their own.
+def _repair_hands(
+    x: np.ndarray,
+    values: np.ndarray,
+    visibility: np.ndarray,
+    roots: dict[str, np.ndarray],
+    given: dict[str, slice],
+    kept: dict[str, slice],
+) -> None:
+    """Exchange the hands of x, and their roots, in the frames in which they lie nearer to the other's wrist.
 
     Two hands: by the sum of both distances; one hand: by its own. Distances are taken in the image, as the depth of a
-    hand is counted from its own wrist and cannot be compared with that of the pose. Unseen or equal: not swapped.
+    hand is counted from its own wrist and cannot be compared with that of the pose. Unseen or equal: left alone.
     """
-    if not {"pose", "left_hand", "right_hand"} <= set(given):
-        return np.zeros(values.shape[:2], bool)
-    start = given["pose"].start
-    wrists = values[:, :, start + LEFT_WRIST : start + RIGHT_WRIST + 1, :2]
-    hands = values[:, :, [given["left_hand"].start, given["right_hand"].start], :2]
-    apart = hands[:, :, :, None] - wrists[:, :, None]  # (M, T, hand, wrist, 2)
-    distance = np.sqrt(np.einsum("mthwc,mthwc->mthw", apart, apart))
+    apart = roots["hands"][:, :, None, :2] - roots["wrists"][:, None, :, :2]  # (N, hand, wrist, 2)
+    distance = np.sqrt(np.einsum("nhwc,nhwc->nhw", apart, apart))
     distance[np.isnan(distance)] = 0
-    return distance[:, :, 0, 1] + distance[:, :, 1, 0] < distance[:, :, 0, 0] + distance[:, :, 1, 1]
+    wrong = np.flatnonzero(distance[:, 0, 1] + distance[:, 1, 0] < distance[:, 0, 0] + distance[:, 1, 1])
+    if not len(wrong):
+        return
+    roots["hands"][wrong] = roots["hands"][wrong, ::-1]
+    for part, twin in (("left_hand", "right_hand"), ("right_hand", "left_hand")):
+        if part in kept:
+            x[wrong, kept[part], :3] = values[wrong, given[twin]]
+            x[wrong, kept[part], 3] = visibility[wrong, given[twin]]
 
 
-def _clear_unseen(x: np.ndarray, landmarks: Landmarks) -> None:
-    """Zeros, with visibility 0, for the points of x that are not seen. ClipError when that is all of them."""
-    unseen = np.isnan(np.einsum("mtvc->mtv", x))
-    if unseen.all():
-        raise ClipError(f"none of the kept parts is seen in any of {x.shape[1]} frames of {landmarks.layout}")
-    x[unseen] = 0
+def _move(x: np.ndarray, roots: dict[str, np.ndarray], kept: dict[str, slice]) -> None:
+    """Move the pose of x (N, V, 4) to the middle of the shoulders, and the root of each other part to its anchor.
+
+    An anchor that is not seen is the origin; a part whose own root is not seen becomes NaN.
+    """
+    origin = roots["shoulders"].mean(axis=1, keepdims=True)
+    anchors = np.concatenate([roots["wrists"], roots["nose"]], axis=1) - origin
+    anchors[np.isnan(anchors)] = 0
+    hands = anchors[:, :2] - roots["hands"]
+    moves = {"pose": -origin[:, 0], "face": anchors[:, 2] - roots["face"][:, 0],
+             "left_hand": hands[:, 0], "right_hand": hands[:, 1]}  # fmt: skip
+    steps = np.zeros((len(x), len(kept), 4), np.float32)
+    for i, part in enumerate(kept):
+        steps[:, i, :3] = moves[part]
+    sizes = [place.stop - place.start for place in kept.values()]
+    x += np.repeat(steps.view(_POINT), sizes, axis=1).view(np.float32)
 
 
-def _scaled(x: np.ndarray, values: np.ndarray, given: dict[str, slice]) -> np.ndarray:
+_POINT = np.complex128  # the four numbers of a point, 16 bytes, copied as one
+
+
+def _clear_unseen(x: np.ndarray) -> np.ndarray:
+    """Zeros, visibility included, for the points of x (N, V, 4) that are not seen; which these are, (N, V) bool."""
+    unseen = np.isnan(x).view(np.uint32)[..., 0] != 0  # four flags at once
+    x.view(_POINT)[..., 0][unseen] = 0
+    return unseen
+
+
+def _scaled(x: np.ndarray, shoulders: np.ndarray) -> np.ndarray:
     """x with each person's coordinates divided by the median width of the shoulders; as it is when none is seen."""
-    if "pose" not in given:
-        return x
-    start = given["pose"].start
-    across = values[:, :, start + LEFT_SHOULDER, :2] - values[:, :, start + RIGHT_SHOULDER, :2]
+    across = shoulders[:, :, 0, :2] - shoulders[:, :, 1, :2]
     width = np.sqrt((across * across).sum(-1))  # (M, T)
     for person, seen in enumerate(width):
         known = seen[seen > 0]  # leaves NaN out as well
