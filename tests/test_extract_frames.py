@@ -4,6 +4,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -21,7 +22,7 @@ def write(
 ) -> Path:
     """A video whose upper left quarter is blue and whose frame k has a lower half of grey 2 k."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=RATE)
+        stream: Any = container.add_stream(codec, rate=RATE)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, pixels, 10
         if codec == "libx264":
             stream.options = {"qp": "4"}
@@ -32,7 +33,7 @@ def write(
             picture = np.zeros((size[1], size[0], 3), np.uint8)
             picture[: size[1] // 2, : size[0] // 2, BLUE] = 255
             picture[size[1] // 2 :] = min(2 * number, 255)
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame: Any = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.time_base = Fraction(1, 1000)
             frame.pts = times[number] if times else round(number * 1000 / RATE)
             for packet in stream.encode(frame):

@@ -80,6 +80,24 @@ def test_an_explicit_file_must_be_a_bundle_and_the_one_that_was_asked_for(tmp_pa
         models.find(path)
 
 
+@pytest.mark.models
+def test_the_face_model_of_468_points_is_mended_wherever_it_comes_from(tmp_path, monkeypatch):
+    try:
+        wheel = models._download_wheel(tmp_path)
+    except ModelFileError as error:
+        pytest.skip(f"no model files: {error}")
+    members = dict.fromkeys(models.pinned()["bundles"]["holistic"]["members"], b"")
+    with zipfile.ZipFile(wheel) as archive:
+        members["face_landmarks_detector.tflite"] = archive.read("mediapipe/modules/face_landmark/face_landmark.tflite")
+    path = tmp_path / "my.task"
+    path.write_bytes(assemble.bundle(members))
+    monkeypatch.setenv("RAYSIGN_CACHE", str(tmp_path))
+    mended = models.find(path)
+    assert mended != path
+    with zipfile.ZipFile(mended) as archive:
+        assert b"points_478" in archive.read("face_landmarks_detector.tflite")
+
+
 def test_an_unknown_bundle_is_answered_with_the_nearest():
     with pytest.raises(ModelFileError, match="did you mean 'holistic'"):
         models.fetch("holstic")

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from raysign import config, engine, pipeline
+from raysign.bench._agreement import agreement
 from raysign.errors import RaysignError
 from raysign.extract import models
 
@@ -65,6 +66,7 @@ def run(path: Path | None = None, workers: int = 2) -> dict:
         bare = _bare(model, sorted(one["files"]))
         many = _engine(settings, Path(place) / "many", workers)
     found = _compared(bare, one, many, workers)
+    found["published_mean_difference"] = agreement(Path(folder))
     _print(found, {"bare loop": bare, "engine, 1 worker": one, f"engine, {workers} workers": many})
     return found
 
@@ -121,4 +123,8 @@ def _print(found: dict, rows: dict[str, dict]) -> None:
     for name, target in TARGETS.items():
         if name in found:
             print(f"{name}: {found[name]} (target {target})")
+    for name, difference in found["published_mean_difference"].items():
+        print(
+            f"published {name}: " + ("its image is not here" if difference is None else f"mean difference {difference}")
+        )
     print(json.dumps(found))

@@ -1,8 +1,9 @@
 """A `.task` bundle put together from single `.tflite` files, byte for byte the same each time.
 
-A bundle is an uncompressed zip of models under fixed names. Two of the models of the older wheels lack the metadata
-that tells how their input image is scaled (to 0..1), without which the newer tasks refuse them: it is added here, with
-the flatbuffer classes of the mediapipe wheel itself.
+A bundle is an uncompressed zip of models under fixed names. Models of the older wheels are brought to what the newer
+tasks expect, with the flatbuffer classes of the mediapipe wheel itself:
+two lack the metadata that tells how their input image is scaled (to 0..1), and are refused without it;
+the face model gives 468 points, which the newer task reads as 478, two numbers to a point, and so scrambles in silence.
 """
 
 import io
@@ -14,6 +15,7 @@ from mediapipe.tasks.metadata import metadata_schema_py_generated as about
 from mediapipe.tasks.metadata import schema_py_generated as tflite
 
 _METADATA_BUFFER = "TFLITE_METADATA"  # the name under which TensorFlow Lite keeps a model's metadata
+_EYES = (33, 160, 158, 133, 153, 362, 385, 387, 263, 373)  # of the right eye, then of the left
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold: the same bytes whenever it is made
 
 
@@ -48,6 +50,35 @@ def with_unit_scaling(model: bytes) -> bytes:
     entry = tflite.MetadataT()
     entry.name, entry.buffer = _METADATA_BUFFER, len(changed.buffers) - 1
     changed.metadata = [*(changed.metadata or []), entry]
+    return _packed(changed, b"TFL3")
+
+
+def with_iris_points(model: bytes) -> bytes:
+    """The face model giving 478 points instead of 468: points of the eyes' outline stand for the ten of the irises.
+
+    They lie within the face, so that the region tracked around all points stays as it was; nobody reads them.
+    """
+    changed = tflite.ModelT.InitFromPackedBuf(model, 0)
+    graph = changed.subgraphs[0]
+    points = graph.outputs[0]
+    order = [*range(468), *_EYES]
+    numbers = tflite.BufferT()
+    numbers.data = np.array([3 * point + axis for point in order for axis in range(3)], np.int32).view(np.uint8)  # pyright: ignore[reportAttributeAccessIssue]
+    changed.buffers.append(numbers)
+    index = _tensor("point_order", [3 * len(order)], len(changed.buffers) - 1)
+    index.type = tflite.TensorType.INT32
+    graph.tensors += [index, _tensor("points_478", [1, 1, 1, 3 * len(order)])]
+    code = tflite.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = tflite.BuiltinOperator.GATHER
+    code.version = 1
+    changed.operatorCodes.append(code)
+    gather = tflite.OperatorT()
+    gather.opcodeIndex = len(changed.operatorCodes) - 1
+    gather.inputs, gather.outputs = [points, len(graph.tensors) - 2], [len(graph.tensors) - 1]
+    gather.builtinOptionsType, gather.builtinOptions = tflite.BuiltinOptions.GatherOptions, tflite.GatherOptionsT()
+    gather.builtinOptions.axis = 3
+    graph.operators.append(gather)
+    graph.outputs = [len(graph.tensors) - 1, *graph.outputs[1:]]
     return _packed(changed, b"TFL3")
 
 

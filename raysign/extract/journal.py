@@ -36,7 +36,8 @@ class Journal:
         self._file = self._writer = None
 
     def _lines(self) -> list[str]:
-        return [json.loads(line) for line in self._begun.open(encoding="utf-8")] if self._begun.exists() else []
+        text = self._begun.read_text(encoding="utf-8") if self._begun.exists() else ""
+        return [json.loads(line) for line in text.splitlines() if line.endswith('"')]  # the last one may be torn
 
     def begin(self, clip: str) -> None:
         """Note that `clip` is being read from now on."""

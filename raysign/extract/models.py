@@ -87,7 +87,24 @@ def find(explicit: Path | None = None, name: str = "holistic") -> Path:
     _require_members(explicit, name)
     if not _origin(name, digest):
         _LOG.warning("%s: sha256 %s is none that raysign knows; used because it was named", explicit, digest)
-    return explicit
+    return _mended(explicit, digest) if name == "holistic" else explicit
+
+
+def _mended(path: Path, digest: str) -> Path:
+    """The bundle itself, or its copy in the cache with a face model whose points the task does not scramble."""
+    raw = {pinned()["models"][source] for source in pinned()["without_iris_points"]}
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if hashlib.sha256(members["face_landmarks_detector.tflite"]).hexdigest() not in raw:
+        return path
+    copy = directory() / f"mended-{digest[:16]}.task"
+    if not copy.exists():
+        from raysign.extract import assemble  # late, see `assembled`
+
+        _LOG.warning("%s: its face model gives 468 points, the task reads 478; a mended copy is used", path)
+        face = assemble.with_iris_points(members["face_landmarks_detector.tflite"])
+        write_bytes(copy, assemble.bundle({**members, "face_landmarks_detector.tflite": face}))
+    return copy
 
 
 def _require_members(path: Path, name: str) -> None:
@@ -178,7 +195,11 @@ def assembled(name: str, wheel: zipfile.ZipFile) -> bytes:
         except KeyError:
             raise ModelFileError(f"{wheel.filename}: no {source} in it, expected the 0.10.21 wheel") from None
         _checked(model, pinned()["models"][source], source)
-        members[member] = assemble.with_unit_scaling(model) if source in pinned()["without_metadata"] else model
+        if source in pinned()["without_metadata"]:
+            model = assemble.with_unit_scaling(model)
+        if source in pinned()["without_iris_points"]:
+            model = assemble.with_iris_points(model)
+        members[member] = model
     return _checked(assemble.bundle(members), _bundle(name)["assembled"]["sha256"], f"the assembled {name} bundle")
 
 
