@@ -62,6 +62,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
         "compression": "zstd",
         "compression_level": -3,  # as fast as a codec without entropy coding, and still smaller
         "use_byte_stream_split": ["values.list.element", "visibility.list.element"],
+        "data_page_size": 1 << 26,  # a clip's numbers are read all or not at all: no pages to look through
     },
     "clips": {"compression": "none"},
 }

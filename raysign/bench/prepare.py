@@ -40,7 +40,7 @@ def run(clips: int = 2000, repeats: int = 3, sample: int = 300, cpus: int | None
     engine.connect(cluster)
     workplace = Path(tempfile.mkdtemp(prefix="raysign-bench-"))
     try:
-        _stages(made_files(16), workplace / "warm")
+        _stages(made_files(256), workplace / "warm")  # shards enough to wake all workers of a small cluster
         for file in files.rglob("*.parquet"):
             file.read_bytes()
         passes = [_stages(files, workplace / f"pass{number}") for number in range(repeats)]
