@@ -3,7 +3,6 @@
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 
 def group() -> tuple[int, int]:
@@ -13,9 +12,23 @@ def group() -> tuple[int, int]:
     return 0, 1
 
 
+class _Sum(torch.autograd.Function):
+    """all_reduce: what each worker adds moves the sum of all, so its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx, value: torch.Tensor) -> torch.Tensor:  # noqa: ARG004 # pyright: ignore[reportIncompatibleMethodOverride]
+        total = value.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:  # noqa: ARG004 # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Sum.forward(ctx, gradient)
+
+
 def over_workers(value: torch.Tensor) -> torch.Tensor:
     """The sum of `value` over all workers, through which gradients flow back to each of them."""
-    return all_reduce(value) if group()[1] > 1 else value
+    return _Sum.apply(value) if group()[1] > 1 else value  # pyright: ignore[reportReturnType]
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -63,15 +76,17 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 class RowDropout(nn.Dropout):
     """Dropout of (B, D) features that strikes the same values of a clip for any number of workers.
 
-    Worker r of n holds rows r, r+n, ... of the global batch: each draws for the whole batch, from a generator that
-    the training loop seeds alike everywhere, and takes its rows.
+    Worker r of n holds rows r, r+n, ... of the global batch: each draws for the whole batch, from torch's
+    generator, which the training loop seeds alike everywhere, and takes its rows.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.training or self.p == 0:
             return x
         rank, workers = group()
-        drawn = torch.rand(len(x) * workers, x.shape[1], device=x.device)[rank::workers]
+        # a generator of the layer's own: how much it draws depends on the worker's share
+        own = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
+        drawn = torch.rand(len(x) * workers, x.shape[1], device=x.device, generator=own)[rank::workers]
         return x * (drawn >= self.p) / (1 - self.p)
 
 

@@ -15,10 +15,8 @@ class Options(Section):
     """The head and its loss."""
 
     kind: Literal["classification"] = "classification"
-    hidden: tuple[int, ...] = Field(
-        (256, 128), description="sizes of the head's hidden layers; empty: one linear layer"
-    )
-    dropout: float = Field(0.5, ge=0, lt=1, description="share of features struck out before each layer of the head")
+    hidden: tuple[int, ...] = Field((), description="sizes of the head's hidden layers; empty: one linear layer")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of features struck out before each layer of the head")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="share of the target spread over all glosses")
 
 
