@@ -77,7 +77,7 @@ def test_nothing_is_left_out_without_a_reason(tmp_path):
     made, card = make(tmp_path, "prepare.min_frames=3")
     dropped = {r["id"]: r["reason"] for r in store.read_table(made.directory / "dropped.parquet").to_pylist()}
     assert dropped == {
-        "clip03": "quarantined", "clip04": "no gloss",
+        "clip03": "quarantined", "clip04": "no gloss: unlabelled in the source",
         "clip05": "found 2 frames, expected at least 3 (prepare.min_frames)",
     }  # fmt: skip
     assert sum(card["dropped"].values()) == 3
@@ -129,7 +129,7 @@ def test_landmarks_that_cannot_be_prepared_are_refused_in_one_line(tmp_path):
     with pytest.raises(StoreError, match="no landmarks; run"):
         make(tmp_path)
     landmarks(tmp_path, [row(n, "torn") for n in range(3)])
-    with pytest.raises(StoreError, match=r"none of 3 clips can be prepared \(3 quarantined\)"):
+    with pytest.raises(StoreError, match=r"none of 3 clips can be prepared \(3 quarantined\); check"):
         make(tmp_path)
     landmarks(tmp_path, [row(1), row(1)])
     with pytest.raises(StoreError, match="'clip01' is stored twice"):

@@ -58,7 +58,9 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     usable = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     if not usable:
         found = "; ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common(3))
-        raise StoreError(f"{landmarks_dir}: none of {len(rows)} clips can be prepared ({found})")
+        raise StoreError(
+            f"{landmarks_dir}: none of {len(rows)} clips can be prepared ({found}); check the source and its labels"
+        )
     ids, glosses, signers, given = ([row[name] for row in usable] for name in ("id", "gloss", "signer", "split"))
     splits = split.assign(ids, glosses, signers, given, settings.split, settings.seed)
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
@@ -86,7 +88,7 @@ def _reason(row: dict) -> str:
     """Why a row of landmarks cannot become a clip; empty when it can."""
     if row["error"]:
         return "quarantined"
-    return "" if row["gloss"] else "no gloss"
+    return "" if row["gloss"] else "no gloss: unlabelled in the source"
 
 
 def _refuse_twins(rows: list[dict], directory: Path) -> None:
