@@ -6,12 +6,13 @@ array ever passes through Ray's object store and memory stays flat however long 
 
 import logging
 import os
+import re
 import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from raysign import config
+from raysign import config, errors
 from raysign.errors import RaysignError
 
 
@@ -86,19 +87,30 @@ def stream(units: list[dict], worker: Callable[..., Any], arguments: dict, *, ac
     must keep a ledger. Order is not kept.
     """
     import ray
+    from ray.exceptions import RayTaskError
 
     if not units:
         return
     if actors:
         # one unit to a block: an idle actor takes the next one, and a dead one costs its own unit only
         data = ray.data.from_items(units, override_num_blocks=len(units))
-        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=min(actors, len(units)))
+        most = min(actors, len(units))
+        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most, max_tasks_in_flight_per_actor=1)
         mapped = data.map(worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1)
     else:
         # few blocks of many units: a block costs tens of milliseconds, and stateless units are short
         data = ray.data.from_items(units, override_num_blocks=min(len(units), 4 * _in_use()))
         mapped = data.map(_Stateless(worker, arguments), num_cpus=1)
-    yield from mapped.iter_rows()
+    try:
+        yield from mapped.iter_rows()
+    except RayTaskError as error:
+        raise _own(error) from None
+
+
+def _own(error: Exception) -> Exception:
+    """The RaysignError a worker raised, which Ray hands on as text only; any other error as it is."""
+    told = re.search(r"^raysign\.errors\.(\w+): (.+)$", str(error), re.MULTILINE)
+    return getattr(errors, told[1])(told[2]) if told else error
 
 
 class _Stateless:

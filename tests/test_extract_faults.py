@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from raysign import store
+from raysign import engine, store
+from raysign.errors import ModelFileError
 from raysign.extract.work import LIVES
 from raysign.schema import landmarks_of
 
@@ -161,6 +162,16 @@ def test_without_a_journal_a_killed_worker_costs_its_unit_once_and_a_deadly_clip
     card = json.loads((extraction.out / "card.json").read_text())
     assert card["counts"]["quarantined"] == 2
     assert set(card["dropped"]) == {"not readable", "its process died N times while reading it"}
+
+
+def test_a_fault_that_is_no_clips_own_reaches_the_driver_as_itself():
+    class Broken:
+        def __call__(self, unit):
+            raise ModelFileError(f"no model for {unit['unit']}")
+
+    for actors in (1, None):
+        with pytest.raises(ModelFileError, match="no model for a"):
+            list(engine.stream([{"unit": "a"}], Broken, {}, actors=actors))
 
 
 def test_driver_worker_and_poison_together_give_the_rows_of_an_unbroken_run(tmp_path):

@@ -5,6 +5,7 @@ and it is the only clean start: a used one carries its track into the next clip,
 differences of 0.02, and even in image mode it smooths over the images before (and fails when the size changes).
 """
 
+import atexit
 import contextlib
 import os
 import re
@@ -151,7 +152,7 @@ def _palm_finder(options: config.Extract):
 
     beside = options.model.with_name("hand_landmarker.task") if options.model else None
     path = beside if beside and beside.is_file() else models.find(name="hand")
-    return vision.HandLandmarker.create_from_options(
+    task = vision.HandLandmarker.create_from_options(
         vision.HandLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
             num_hands=2,
@@ -159,6 +160,8 @@ def _palm_finder(options: config.Extract):
             min_hand_presence_confidence=options.tracking_confidence,
         )
     )
+    atexit.register(task.close)  # left to the interpreter's end it fails there, loudly
+    return task
 
 
 # ---------------------------------------------------------------- arrays in and out
