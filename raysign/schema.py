@@ -1,7 +1,7 @@
 """The data contract: what a clip is on the way from a source to an answer, and the tables it is stored in.
 
 A clip is float32 (M, T, V, C): persons, frames, points, channels. NaN in LANDMARKS means not seen; CLIPS hold no NaN.
-Tables are Parquet with one row per clip; arrays are flat lists in C order beside the columns of their shape.
+Tables are Parquet with one row per clip; arrays are flat, in C order, beside the columns of their shape.
 """
 
 from collections.abc import Iterable, Iterator
@@ -55,7 +55,9 @@ CLIPS = _schema(
         **_WHO,
         **_SHAPE,
         "channels": pa.int32(),
-        "x": _NUMBERS,  # M*T*V*C, no NaN; the last channel is the visibility
+        # M*T*V*C little-endian float32, no NaN; the last channel is the visibility. Bytes and not a list: Parquet keeps
+        # a level for each number of a list, and to write and read those takes longer than to make the clip
+        "x": pa.binary(),
         "recipe": pa.string(),  # hash of the prepare section and of the landmarks' extractor
     },
 )
@@ -153,18 +155,21 @@ def to_table(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
 
 
 def _column(cells: list, kind: pa.DataType) -> pa.Array:
-    if not (pa.types.is_list(kind) and any(isinstance(cell, np.ndarray) for cell in cells)):
+    if not any(isinstance(cell, np.ndarray) for cell in cells):
         return pa.array(cells, kind)
     empty = np.empty(0, np.float32)
     arrays = [empty if cell is None else np.asarray(cell, np.float32).reshape(-1) for cell in cells]
     offsets = np.zeros(len(arrays) + 1, np.int32)
     np.cumsum([len(array) for array in arrays], out=offsets[1:])
-    nulls = pa.array([cell is None for cell in cells])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(np.concatenate(arrays)), type=kind, mask=nulls)
+    values, nulls = np.concatenate(arrays), np.array([cell is None for cell in cells])
+    if pa.types.is_binary(kind):
+        valid = pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+        return pa.Array.from_buffers(kind, len(cells), [valid, pa.py_buffer(offsets * 4), pa.py_buffer(values)])
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind, mask=pa.array(nulls))
 
 
 def arrays(table: pa.Table, column: str, *shape: str | int) -> Iterator[np.ndarray]:
-    """The arrays of a flat list column, one (read-only, without a copy) per row.
+    """The float32 arrays of a flat column, one (read-only, without a copy) per row.
 
     shape: names of the columns (or fixed numbers) that give each row's shape: `arrays(t, "x", "persons", "frames",
     "points", "channels")`.
@@ -172,11 +177,20 @@ def arrays(table: pa.Table, column: str, *shape: str | int) -> Iterator[np.ndarr
     sizes = [table[part].to_numpy() if isinstance(part, str) else None for part in shape]
     row = 0
     for chunk in table[column].chunks:
-        values, offsets = chunk.values.to_numpy(), chunk.offsets.to_numpy()
+        values, offsets = _flat(chunk)
         for i in range(len(chunk)):
             form = [int(size[row]) if size is not None else part for size, part in zip(sizes, shape, strict=True)]
             yield values[offsets[i] : offsets[i + 1]].reshape(form)  # pyright: ignore[reportArgumentType, reportCallIssue]
             row += 1
+
+
+def _flat(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of all rows of a list or binary array, and where each row begins among them."""
+    if pa.types.is_list(chunk.type):
+        return chunk.values.to_numpy(), chunk.offsets.to_numpy()
+    _, offsets, data = chunk.buffers()
+    starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    return np.frombuffer(data or b"", np.float32, count=int(starts[-1]) // 4), starts // 4
 
 
 def landmarks_of(table: pa.Table) -> Iterator[Landmarks]:

@@ -94,3 +94,15 @@ def test_a_torn_card_is_refused_by_name(tmp_path):
 def test_a_fingerprint_tells_values_apart_and_forgets_the_order_of_keys():
     assert store.fingerprint({"a": 1, "b": 2}) == store.fingerprint({"b": 2, "a": 1})
     assert store.fingerprint({"a": 1}) != store.fingerprint({"a": 2})
+
+
+def test_clips_come_back_bit_by_bit_also_from_a_part_of_their_table(tmp_path):
+    rng = np.random.default_rng(0)
+    made = [rng.random((1, frames, 3, 4), np.float32) for frames in (5, 1, 7, 2)]
+    names = ("persons", "frames", "points", "channels")
+    rows = [{"id": str(i), "x": x, **dict(zip(names, x.shape, strict=True))} for i, x in enumerate(made)]
+    store.write_table(tmp_path / "shard-0.parquet", to_table(rows, CLIPS))
+    table = store.read_table(tmp_path / "shard-0.parquet")
+    for part, wanted in ((table, made), (table.slice(1, 2), made[1:3]), (table.take([3, 0]), [made[3], made[0]])):
+        found = list(arrays(part, "x", *names))
+        assert [x.tobytes() for x in found] == [x.tobytes() for x in wanted]
