@@ -162,7 +162,7 @@ def test_what_does_not_change_the_result_finds_the_training_again(tmp_path, chan
 @pytest.mark.parametrize("harm", ["torn", "missing"])
 def test_a_bundle_that_is_not_whole_is_refused(clips, tmp_path, name, harm):
     made = distribute.train(settings(tmp_path, "train.epochs=1"), clips, tmp_path / "train")
-    (made / name).write_bytes((made / name).read_bytes()[:40]) if harm == "torn" else (made / name).unlink()
+    (made / name).write_bytes((made / name).read_bytes()[:10]) if harm == "torn" else (made / name).unlink()
     with pytest.raises(BundleError, match="bundle"):
         bundle.load(made)
 

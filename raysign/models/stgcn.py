@@ -3,7 +3,7 @@
 A block is a gated convolution along each point's time line, a step over the skeleton's graph, and a second gated
 convolution, normalised per point. Unlike the traffic model it comes from, it pads in time (a clip of one frame
 works), adds what it was given to what it found (without that, small sets are hardly learnt), and halves the frame
-rate from block to block, which widens its view and saves two thirds of the time.
+rate after the first block, which widens its view and saves a third of the time.
 """
 
 from typing import Literal
@@ -25,7 +25,7 @@ class Options(Section):
     channels: int = Field(32, ge=1, description="features per point and frame; 64 takes three times as long")
     spatial_channels: int = Field(16, ge=1, description="features that travel along the graph")
     kernel_size: int = Field(3, ge=1, description="frames a convolution sees; odd")
-    merge: int = Field(2, ge=1, description="frames averaged into one after each block; 1 keeps all")
+    merges: int = Field(1, ge=0, description="after so many blocks, from the first, two frames become one")
     motion: bool = Field(True, description="each coordinate's change since the frame before as further channels")
     width: int = Field(256, ge=1, description="features per frame handed to the task, from all points together")
 
@@ -58,14 +58,14 @@ class Block(nn.Module):
     x (N, C, T, V) zero outside the mask (N, T) -> (N, D, T', V), mask (N, T').
     """
 
-    def __init__(self, channels: int, options: Options, points: int):
+    def __init__(self, channels: int, options: Options, points: int, merge: int):
         super().__init__()
         self.before = TimeBlock(channels, options.channels, options.kernel_size)
         self.theta = nn.Conv2d(options.channels, options.spatial_channels, 1, bias=False)
         self.after = TimeBlock(options.spatial_channels, options.channels, options.kernel_size)
         self.around = nn.Conv2d(channels, options.channels, 1) if channels != options.channels else nn.Identity()
         self.norm = MaskedBatchNorm(points, axis=3)
-        self.merge = options.merge
+        self.merge = merge
 
     def forward(
         self, x: torch.Tensor, mask: torch.Tensor, adjacency: torch.Tensor
@@ -90,7 +90,8 @@ class Encoder(nn.Module):
         self.register_buffer("adjacency", torch.from_numpy(skeleton.adjacency()), persistent=False)
         self.input = MaskedBatchNorm(given, axis=3)
         self.blocks = nn.ModuleList(
-            Block(options.channels if i else given, options, skeleton.points) for i in range(options.num_blocks)
+            Block(options.channels if i else given, options, skeleton.points, 2 if i < options.merges else 1)
+            for i in range(options.num_blocks)
         )
         self.readout = nn.Linear(options.channels * skeleton.points, options.width)
         self.norm = MaskedBatchNorm(options.width, axis=2)
