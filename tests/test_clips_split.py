@@ -132,7 +132,7 @@ def test_a_gloss_that_is_only_tested_is_named():
         assign(clips, kind="signer")
     apart = (["a", "b"], [("a",), ("b",)], ["s0", "s1"])
     with pytest.raises(ConfigError, match=r"gloss '[ab]' is signed by one signer only"):
-        assign(apart)
+        assign(apart, kind="signer")
 
 
 def test_leaks_are_signers_and_equal_clips_on_both_sides():
@@ -142,3 +142,15 @@ def test_leaks_are_signers_and_equal_clips_on_both_sides():
     )  # fmt: skip
     assert report["val"] == {"signers": ["s1"], "clips": 0, "examples": [], "files": 1}
     assert report["test"] == {"signers": [], "clips": 1, "examples": [{"test": "d", "train": "a"}], "files": 0}
+
+
+def test_auto_divides_by_gloss_when_no_signer_can_be_held_out():
+    """Each gloss is signed by one person: held out, that person would take the gloss along."""
+    ids = [f"{gloss}{i}" for gloss in "ab" for i in range(20)]
+    glosses, signers = [(name[0],) for name in ids], [{"a": "anna", "b": "ben"}[name[0]] for name in ids]
+    auto = split.assign(ids, glosses, signers, [None] * 40, config.Split(), 0)
+    assert auto.kind == "stratified"
+    assert set(auto.names) == {"train", "val", "test"}
+    assert "signers are known" in auto.notes[0]
+    with pytest.raises(ConfigError, match="signed by one signer only"):
+        split.assign(ids, glosses, signers, [None] * 40, config.Split(kind="signer"), 0)

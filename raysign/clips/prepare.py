@@ -190,6 +190,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         dropped=dict(Counter(dropped["reason"].to_pylist()).most_common()),
         seconds=seconds,
         landmarks=str(landmarks_dir),
+        extractor=sorted(set(store.read_columns(landmarks_dir, "extractor")["extractor"].to_pylist())),
         seed=settings.seed,
         labels=sorted({word for row in rows if row["split"] == "train" for word in row["gloss"]}),
         split={"kind": made.splits.kind, "notes": made.splits.notes},

@@ -44,9 +44,16 @@ def assign(
     if kind == "given":
         names, notes = _given(clips, given)
     elif kind == "signer":
-        names, notes = _by_signer(clips)
+        try:
+            names, notes = _by_signer(clips)
+            _check(clips, names)
+        except ConfigError as error:
+            if settings.kind != "auto" or settings.test_signers or settings.val_signers:
+                raise
+            kind, (names, notes) = "stratified", _by_share(clips)
+            notes.append(f"signers are known, but cannot be held apart ({error}): the same people train and are tested on")
     else:
-        names, notes = _stratified(clips, {"test": settings.test, "val": settings.val}, range(len(ids))), []
+        names, notes = _by_share(clips)
     _check(clips, names)
     return Splits(names, kind, notes)
 
@@ -78,6 +85,12 @@ def _kind(settings: config.Split, signers: Sequence, given: Sequence) -> str:
 
 
 # ---------------------------------------------------------------- kinds
+
+
+def _by_share(clips: _Clips) -> tuple[list[str | None], list[str]]:
+    """The shares of each gloss, whoever signs it."""
+    shares = {"test": clips.settings.test, "val": clips.settings.val}
+    return _stratified(clips, shares, range(len(clips.ids))), []
 
 
 def _given(clips: _Clips, given: Sequence[str | None]) -> tuple[list[str | None], list[str]]:
