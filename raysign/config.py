@@ -117,13 +117,13 @@ class Augment(Section):
     rotate: float = Field(15.0, ge=0, description="largest turn in the image plane, degrees either way")
     scale: float = Field(0.2, ge=0, lt=1, description="largest change of size, share either way")
     shift: float = Field(0.1, ge=0, description="largest move in x and y, in coordinate units")
-    time_shift: float = Field(0.1, ge=0, lt=1, description="largest move along time, share of the clip's frames")
-    time_stretch: float = Field(0.25, ge=0, lt=1, description="largest change of speed, share either way")
+    time_shift: float = Field(0.2, ge=0, lt=1, description="largest move along time, share of the clip's frames")
+    time_stretch: float = Field(0.4, ge=0, lt=1, description="largest change of speed, share either way")
     noise: float = Field(0.005, ge=0, description="standard deviation of the noise per coordinate, coordinate units")
     mirror: float | None = Field(
         None, ge=0, le=1, description="chance of a left-right mirror image; None: 0.5 when the skeleton has one, else 0"
     )
-    drop_hand: float = Field(0.0, ge=0, le=1, description="chance that one hand goes unseen for a stretch of frames")
+    drop_hand: float = Field(0.3, ge=0, le=1, description="chance that one hand goes unseen for a stretch of frames")
 
 
 class Train(Section):
@@ -132,7 +132,7 @@ class Train(Section):
     workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs the same loop in this process, without Ray")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one")
     cpus_per_worker: int | None = Field(None, ge=1, description="CPUs of each worker; None shares all of them out")
-    epochs: int = Field(100, ge=1)
+    epochs: int = Field(60, ge=1)
     batch: int = Field(32, ge=1, description="clips a step over all workers together")
     lr: float = Field(1e-3, gt=0, description="AdamW learning rate at its peak")
     min_lr: float = Field(1e-5, ge=0, description="learning rate at the end of the cosine")

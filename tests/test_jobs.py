@@ -1,7 +1,6 @@
 """`ray job submit` against a cluster started with `ray start --head`, as the README has it."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -35,8 +34,8 @@ def head():
         try:
             yield wait_for(f"http://127.0.0.1:{dashboard}", environment), environment
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+            process.terminate()  # `ray start --block` ends its own children, and them only
+            process.wait(60)
 
 
 def wait_for(address: str, environment: dict) -> str:

@@ -1,5 +1,6 @@
 """Ray Train: the same training on any number of workers, and through the loss of one."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -40,22 +41,26 @@ def test_one_and_two_workers_and_none_give_the_same_metrics(clips, tmp_path):
             assert row["val/top1"] == expected["val/top1"]
 
 
-def kill_a_worker(directory: Path) -> None:
-    """SIGKILL the process that writes the checkpoints of `directory`, once there is one."""
+def kill_a_worker(directory: Path, killed: list[int]) -> None:
+    """SIGKILL a training worker among this process's own descendants, once `directory` has a checkpoint."""
     while not list(directory.glob("*/checkpoints/epoch_*.pt")):
         time.sleep(0.02)
-    for process in psutil.process_iter(["cmdline"]):
-        if any("RayTrainWorker" in part for part in process.info["cmdline"] or ()):
-            os.kill(process.pid, signal.SIGKILL)
-            return
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("RayTrainWorker" in part for part in process.cmdline()):
+                os.kill(process.pid, signal.SIGKILL)
+                killed.append(process.pid)
+                return
 
 
 def test_a_lost_worker_costs_only_the_epochs_since_the_last_checkpoint(clips, tmp_path):
     config = settings(tmp_path, "train.workers=1", "train.epochs=60")
-    killer = threading.Thread(target=kill_a_worker, args=(tmp_path / "train",), daemon=True)
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_a_worker, args=(tmp_path / "train", killed), daemon=True)
     killer.start()
     made = distribute.train(config, clips, tmp_path / "train")
-    killer.join(1)
+    killer.join(5)
+    assert len(killed) == 1
     unbroken = distribute.train(settings(tmp_path, "train.epochs=60"), clips, tmp_path / "alone")
     assert [row["epoch"] for row in metrics(made)] == list(range(1, 61))
     for row, expected in zip(metrics(made)[:10], metrics(unbroken)[:10], strict=True):

@@ -26,8 +26,9 @@ class Options(Section):
     spatial_channels: int = Field(16, ge=1, description="features that travel along the graph")
     kernel_size: int = Field(3, ge=1, description="frames a convolution sees; odd")
     merges: int = Field(1, ge=0, description="after so many blocks, from the first, two frames become one")
-    motion: bool = Field(True, description="each coordinate's change since the frame before as further channels")
+    motion: bool = Field(False, description="each coordinate's change since the frame before as further channels")
     width: int = Field(256, ge=1, description="features per frame handed to the task, from all points together")
+    frame_blocks: int = Field(2, ge=0, description="convolutions in time over the features of whole frames, at the end")
 
     @field_validator("kernel_size")
     @classmethod
@@ -88,22 +89,40 @@ class Encoder(nn.Module):
         self.width, self.motion = options.width, options.motion
         given = 2 * channels - 1 if options.motion else channels
         self.register_buffer("adjacency", torch.from_numpy(skeleton.adjacency()), persistent=False)
-        self.input = MaskedBatchNorm(given, axis=3)
+        self.input = MaskedBatchNorm(given * skeleton.points, axis=2)
         self.blocks = nn.ModuleList(
             Block(options.channels if i else given, options, skeleton.points, 2 if i < options.merges else 1)
             for i in range(options.num_blocks)
         )
         self.readout = nn.Linear(options.channels * skeleton.points, options.width)
         self.norm = MaskedBatchNorm(options.width, axis=2)
+        self.frame_blocks = nn.ModuleList(FrameBlock(options.width) for _ in range(options.frame_blocks))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         x = torch.cat([moved(x, mask), x], dim=-1) if self.motion else x
-        h = self.input(x, mask).permute(0, 3, 1, 2)  # seen from here, the memory is channels_last: fast on a CPU
+        # every coordinate of every point on a scale of its own
+        h = self.input(x.flatten(2), mask).unflatten(2, x.shape[2:])
+        h = h.permute(0, 3, 1, 2)  # seen from here, the memory is channels_last: fast on a CPU
         for block in self.blocks:
             h, mask = block(h, mask, self.adjacency)
         # all points of a frame side by side, so that each keeps its own meaning
-        h = self.readout(h.permute(0, 2, 3, 1).flatten(2))
-        return torch.relu(self.norm(h, mask)), mask
+        h = torch.relu(self.norm(self.readout(h.permute(0, 2, 3, 1).flatten(2)), mask))
+        for block in self.frame_blocks:
+            h = block(h, mask)
+        return h, mask
+
+
+class FrameBlock(nn.Module):
+    """A convolution over five frames, normalised, added to what came in. h (N, T, D), mask (N, T) -> (N, T, D)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.convolution = nn.Conv1d(width, width, 5, padding=2, bias=False)
+        self.norm = MaskedBatchNorm(width, axis=2)
+
+    def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        real = mask[..., None].to(h.dtype)
+        return h + torch.relu(self.norm(self.convolution((h * real).transpose(1, 2)).transpose(1, 2), mask))
 
 
 def moved(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
