@@ -1,4 +1,4 @@
-"""Landmark files of other formats to landmarks, on a cluster: ray job submit --working-dir . -- python jobs/import.py CONFIG..."""
+"""Landmark files to landmarks, on a cluster: ray job submit --working-dir . -- python jobs/import.py CONFIG..."""
 
 import sys
 

@@ -90,7 +90,7 @@ def prepare(config):
     from raysign import pipeline, store
 
     directory = pipeline.prepare(config)
-    click.echo(pipeline.describe(store.read_card(directory), directory))
+    click.echo(pipeline.describe(store.read_card(directory) or {}, directory))
 
 
 @verb()

@@ -103,7 +103,8 @@ class Split(Section):
     """Which clips train, which choose the best epoch (val) and which are only ever tested on."""
 
     kind: Literal["auto", "given", "signer", "stratified"] = Field(
-        "auto", description="auto: given when the source has splits, else signer when 2 or more are known, else stratified"
+        "auto",
+        description="auto: given when the source has splits, else signer when 2 or more are known, else stratified",
     )
     val: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for validation")
     test: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for testing")
@@ -159,7 +160,9 @@ class Mlflow(Section):
     """Where runs are recorded."""
 
     enabled: bool = True
-    uri: str | None = Field(None, description="tracking server or database; None: sqlite file mlflow.db in `out`'s parent")
+    uri: str | None = Field(
+        None, description="tracking server or database; None: sqlite file mlflow.db in `out`'s parent"
+    )
     experiment: str | None = Field(None, description="experiment name; None takes the config's name")
 
 
@@ -175,7 +178,9 @@ class Config(Section):
 
     name: str = Field("raysign", pattern=r"^[A-Za-z0-9._-]+$", description="names the run and its folder")
     out: ResultPath | None = Field(None, description="folder of all results; None: runs/<name>")
-    landmarks: ResultPath | None = Field(None, description="landmark store to share between runs; None: <out>/landmarks")
+    landmarks: ResultPath | None = Field(
+        None, description="landmark store to share between runs; None: <out>/landmarks"
+    )
     seed: int = Field(0, ge=0, description="of splits, initial weights, shuffling and augmentation")
     source: _family("source", "video_folder")  # type: ignore[valid-type]
     extract: Extract = Extract()  # pyright: ignore[reportCallIssue]

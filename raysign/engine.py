@@ -78,7 +78,9 @@ def _in_use() -> int:
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
-def stream(units: list[dict], worker: Callable[..., Any], arguments: dict, *, actors: int | None = None) -> Iterator[dict]:
+def stream(
+    units: list[dict], worker: Callable[..., Any], arguments: dict, *, actors: int | None = None
+) -> Iterator[dict]:
     """Run every unit through `worker(**arguments)(unit)` on the cluster; yield its manifest rows as they come.
 
     worker: a class; its instances turn a unit into one small mapping. actors: None runs stateless tasks, as many at

@@ -48,7 +48,7 @@ def landmarks(config: Config) -> dict:
 
 
 def prepare(config: Config) -> Path:
-    """LANDMARKS to CLIPS by the config's recipe. Returns the stage's directory, named by what its content follows from."""
+    """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from."""
     from raysign.clips import prepare as stage
 
     if store.read_card(config.landmarks_dir) is None:
@@ -57,7 +57,9 @@ def prepare(config: Config) -> Path:
     plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
-        for _ in tqdm(_carried_out(config, plan.units, stage.Worker, arguments), "prepare", len(plan.units), unit="shard"):
+        for _ in tqdm(
+            _carried_out(config, plan.units, stage.Worker, arguments), "prepare", len(plan.units), unit="shard"
+        ):
             continue
         stage.finish(config.landmarks_dir, plan, config, time.time() - began)
     return plan.directory
@@ -79,7 +81,9 @@ def evaluate(config: Config) -> dict:
     from raysign.infer.evaluate import evaluate as score
 
     bundle = train(config)
-    return score(bundle, prepare(config), config.evaluate.split, config.home / "evaluation", batch=config.evaluate.batch)
+    return score(
+        bundle, prepare(config), config.evaluate.split, config.home / "evaluation", batch=config.evaluate.batch
+    )
 
 
 def run(config: Config) -> str:
@@ -155,7 +159,9 @@ def _media_reader(config: Config):
 def _file_reader(config: Config):
     """What reads landmark files in a worker, and the fingerprint of its results."""
     options = config.source.model_dump(mode="json", exclude={"path"})
-    return functools.partial(_reader_of_files, config.source), f"import {config.source.kind} {store.fingerprint(options)}"
+    return functools.partial(
+        _reader_of_files, config.source
+    ), f"import {config.source.kind} {store.fingerprint(options)}"
 
 
 def _reader_of_files(options):

@@ -117,7 +117,9 @@ class Landmarks:
     def __post_init__(self):
         expected = LAYOUTS[self.layout].points
         if self.values.ndim != 4 or self.values.shape[2:] != (expected, 3):
-            raise ValueError(f"values: found shape {self.values.shape}, expected (M, T, {expected}, 3) for {self.layout}")
+            raise ValueError(
+                f"values: found shape {self.values.shape}, expected (M, T, {expected}, 3) for {self.layout}"
+            )
         if self.visibility.shape != self.values.shape[:3]:
             raise ValueError(f"visibility: found shape {self.visibility.shape}, expected {self.values.shape[:3]}")
 

@@ -7,6 +7,7 @@ index finger starts at the wrist, as the models of the field were trained with.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -35,7 +36,7 @@ FACE_CHAINS = (
     (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
      136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109, 10),
 )  # fmt: skip
-FACE_BONES = tuple((a, b) for chain in FACE_CHAINS for a, b in zip(chain, chain[1:], strict=False))
+FACE_BONES = tuple((a, b) for chain in FACE_CHAINS for a, b in pairwise(chain))
 FACE_ROOT = 1  # tip of the nose: no contour passes it, but it ties the face to pose point 0
 FACE_POINTS = tuple(sorted({FACE_ROOT, *(point for bone in FACE_BONES for point in bone)}))
 

@@ -136,5 +136,3 @@ def read_card(directory: Path) -> dict | None:
     """The stage's card, or None when the stage is not finished."""
     path = directory / "card.json"
     return read_json(path) if path.exists() else None
-
-

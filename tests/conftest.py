@@ -18,7 +18,7 @@ def cluster():
 
     from raysign import config, engine
 
-    engine.connect(config.Ray(cpus=2), dashboard=True)
+    engine.connect(config.Ray(address=None, cpus=2), dashboard=True)
     yield
     ray.shutdown()
 

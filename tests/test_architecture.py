@@ -6,9 +6,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "raysign"
-ROOMS = (
-    "errors config skeleton schema store engine sources extract clips models learn report infer checks pipeline bench cli"
-).split()
+ROOMS = [
+    "errors",
+    "config",
+    "skeleton",
+    "schema",
+    "store",
+    "engine",
+    "sources",
+    "extract",
+    "clips",
+    "models",
+    "learn",
+    "report",
+    "infer",
+    "checks",
+    "pipeline",
+    "bench",
+    "cli",
+]
 DOORS = {
     "mediapipe": {"extract/landmarker.py", "extract/assemble.py"},
     "mlflow": {"learn/tracking.py"},

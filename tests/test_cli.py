@@ -10,8 +10,9 @@ from click.testing import CliRunner
 
 from raysign.cli import main
 
-SMALL = ("source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=3", "split.kind=signer",
-         "split.val_signers=[signer1]", "split.test_signers=[signer2]", "train.epochs=3", "train.workers=0")  # fmt: skip
+pytestmark = pytest.mark.usefixtures("cluster")
+SMALL = ("source.kind=synthetic source.glosses=3 source.signers=3 source.takes=3 split.kind=signer train.epochs=3 "
+         "train.workers=0 split.val_signers=[signer1] split.test_signers=[signer2]").split()  # fmt: skip
 
 
 def raysign(*words: str):
@@ -29,7 +30,8 @@ def refusal(*words) -> str:
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys, raysign.cli; print([m for m in ('ray', 'torch', 'mlflow', 'numpy', 'mediapipe') if m in sys.modules])"
+    heavy = "{'ray', 'torch', 'mlflow', 'numpy', 'mediapipe'}"
+    code = f"import sys, raysign.cli; print(sorted({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 
 
@@ -51,7 +53,9 @@ def test_a_path_that_is_nothing_known_is_refused(tmp_path):
 
 def test_the_wrong_verb_for_a_source_names_the_right_one(tmp_path):
     assert "raysign import" in refusal("extract", *SMALL, f"out={tmp_path}")
-    assert "raysign extract" in refusal("import", "source.kind=video_folder", f"source.path={tmp_path}", f"out={tmp_path}")
+    assert "raysign extract" in refusal(
+        "import", "source.kind=video_folder", f"source.path={tmp_path}", f"out={tmp_path}"
+    )
 
 
 def test_predicting_without_a_bundle_is_refused(tmp_path):
@@ -59,7 +63,7 @@ def test_predicting_without_a_bundle_is_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished(cluster, tmp_path_factory) -> Path:
+def finished(tmp_path_factory) -> Path:
     """The folder of a small run from made-up signers to a report."""
     out = tmp_path_factory.mktemp("run") / "out"
     result = raysign("run", *SMALL, f"out={out}")
@@ -96,12 +100,12 @@ def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):
     assert all(len(row["top"]) == 2 and row["top"][0][1] >= row["top"][1][1] for row in rows)
 
 
-def test_a_gloss_only_in_the_test_split_is_refused_by_name(cluster, tmp_path):
+def test_a_gloss_only_in_the_test_split_is_refused_by_name(tmp_path):
     import numpy as np
 
     labels = np.array(["a", "b"] * 6 + ["lonely"])
     signers = np.array(["s1"] * 12 + ["s2"])
     np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).random((13, 5, 75 * 3)), label=labels, signer=signers)
-    words = ["prepare", "source.kind=npz", f"source.path={tmp_path}/d.npz", "source.gloss=label", "source.signer=signer",
-             "split.kind=signer", "split.test_signers=[s2]", f"out={tmp_path}/out"]  # fmt: skip
+    words = ["prepare", "source.kind=npz", f"source.path={tmp_path}/d.npz", "source.gloss=label",
+             "source.signer=signer", "split.kind=signer", "split.test_signers=[s2]", f"out={tmp_path}/out"]  # fmt: skip
     assert "lonely" in refusal(*words)

@@ -119,7 +119,7 @@ def test_workers_share_out_the_batches_of_one(tmp_path, world, streamed):
     shares = [[b.rows.tolist() for b in clips.batches(5, seed=3, rank=r, world=world)] for r in range(world)]
     for step, rows in enumerate(alone):
         assert [shares[i % world][step][i // world] for i in range(len(rows))] == rows
-    assert sorted(sum(alone, [])) == list(range(len(found)))
+    assert sorted([row for rows in alone for row in rows]) == list(range(len(found)))
 
 
 def test_streamed_clips_are_the_resident_ones(tmp_path):

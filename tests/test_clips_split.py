@@ -148,9 +148,9 @@ def test_auto_divides_by_gloss_when_no_signer_can_be_held_out():
     """Each gloss is signed by one person: held out, that person would take the gloss along."""
     ids = [f"{gloss}{i}" for gloss in "ab" for i in range(20)]
     glosses, signers = [(name[0],) for name in ids], [{"a": "anna", "b": "ben"}[name[0]] for name in ids]
-    auto = split.assign(ids, glosses, signers, [None] * 40, config.Split(), 0)
+    auto = split.assign(ids, glosses, signers, [None] * 40, settings(), 0)
     assert auto.kind == "stratified"
     assert set(auto.names) == {"train", "val", "test"}
     assert "signers are known" in auto.notes[0]
     with pytest.raises(ConfigError, match="signed by one signer only"):
-        split.assign(ids, glosses, signers, [None] * 40, config.Split(kind="signer"), 0)
+        split.assign(ids, glosses, signers, [None] * 40, settings(kind="signer"), 0)

@@ -51,7 +51,9 @@ def assign(
             if settings.kind != "auto" or settings.test_signers or settings.val_signers:
                 raise
             kind, (names, notes) = "stratified", _by_share(clips)
-            notes.append(f"signers are known, but cannot be held apart ({error}): the same people train and are tested on")
+            notes.append(
+                f"signers are known, but cannot be held apart ({error}): the same people train and are tested on"
+            )
     else:
         names, notes = _by_share(clips)
     _check(clips, names)

@@ -1,10 +1,10 @@
 """One file per thing raysign reads. Each has
 
-    class Options(Section)          kind (its file's name), path, and what else it needs
-    recognises(path) -> bool        whether a path given without a kind is one of these
-    clips(options) -> list[ClipRef] what it offers, in a fixed order, read in the driver; SourceError when it cannot
-    read(ref, options) -> Landmarks the landmarks of one clip, read in a worker; ClipError when they cannot be had.
-                                    Absent from sources of videos and images, whose clips go through MediaPipe.
+class Options(Section)          kind (its file's name), path, and what else it needs
+recognises(path) -> bool        whether a path given without a kind is one of these
+clips(options) -> list[ClipRef] what it offers, in a fixed order, read in the driver; SourceError when it cannot
+read(ref, options) -> Landmarks the landmarks of one clip, read in a worker; ClipError when they cannot be had.
+                                Absent from sources of videos and images, whose clips go through MediaPipe.
 """
 
 from pathlib import Path

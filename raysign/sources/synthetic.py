@@ -129,7 +129,9 @@ def _perform(sign: _Sign, body: _Body, rng: np.random.Generator, dropout: float)
     values += rng.normal(0, 0.0015, values.shape)
     values[_bursts(rng, frames, dropout / 10)] = np.nan
     seen = border_visibility(values[..., :2].astype(np.float32))
-    seen[:, layout["pose"]] = np.where(np.isnan(seen[:, layout["pose"]]), np.nan, np.clip(seen[:, layout["pose"]] + 0.3, 0, 1))
+    seen[:, layout["pose"]] = np.where(
+        np.isnan(seen[:, layout["pose"]]), np.nan, np.clip(seen[:, layout["pose"]] + 0.3, 0, 1)
+    )
     return values.astype(np.float32), seen.astype(np.float32)
 
 
@@ -153,9 +155,9 @@ def _bursts(rng: np.random.Generator, frames: int, share: float) -> np.ndarray:
 def _torso(body: _Body, frames: int) -> np.ndarray:
     """(frames, 33, 3) pose in shoulder widths about the shoulders' midpoint, arms not yet placed."""
     pose = np.zeros((33, 3))
-    face = body.head * np.array([[0, -1.0], [0.06, -1.08], [0.1, -1.08], [0.14, -1.08], [-0.06, -1.08], [-0.1, -1.08],
-                                 [-0.14, -1.08], [0.22, -1.02], [-0.22, -1.02], [0.07, -0.88], [-0.07, -0.88]])  # fmt: skip
-    pose[:11, :2], pose[:11, 2] = face, -0.6
+    across = np.array([0, 0.06, 0.1, 0.14, -0.06, -0.1, -0.14, 0.22, -0.22, 0.07, -0.07])  # nose, eyes, ears, mouth
+    up = np.array([-1.0, -1.08, -1.08, -1.08, -1.08, -1.08, -1.08, -1.02, -1.02, -0.88, -0.88])
+    pose[:11, :2], pose[:11, 2] = body.head * np.stack([across, up], axis=1), -0.6
     pose[LEFT_SHOULDER, :2], pose[RIGHT_SHOULDER, :2] = (0.5, 0.0), (-0.5, 0.0)
     for side, sign in ((0, 1.0), (1, -1.0)):  # hips, knees, ankles, heels, toes
         for joint, height in zip((23, 25, 27, 29, 31), (1.6, 2.8, 3.9, 4.0, 4.1), strict=True):
@@ -180,7 +182,7 @@ def _attach_arm(pose: np.ndarray, side: str, wrist: np.ndarray, body: _Body) -> 
 
 
 def _hand(wrist: np.ndarray, body: _Body, curl: np.ndarray, turn: np.ndarray, side: float) -> np.ndarray:
-    """(T, 21, 3) hand at `wrist` (T, 2), in shoulder widths: fingers fan out upwards, bend as `curl` (T, 5) says and the
+    """(T, 21, 3) hand at `wrist` (T, 2), in shoulder widths: fingers fan out, bend as `curl` (T, 5) says and the
     palm turns by `turn` (T,) about the forearm. side: 1 for a left hand, -1 for a right one."""
     frames = len(wrist)
     points = np.zeros((frames, 21, 3))
@@ -201,4 +203,3 @@ def _hand(wrist: np.ndarray, body: _Body, curl: np.ndarray, turn: np.ndarray, si
     points *= body.hand
     points[..., :2] += wrist[:, None]
     return points
-
