@@ -11,8 +11,17 @@ from click.testing import CliRunner
 from raysign.cli import main
 
 pytestmark = pytest.mark.usefixtures("cluster")
-SMALL = ("source.kind=synthetic source.glosses=3 source.signers=3 source.takes=3 split.kind=signer train.epochs=3 "
-         "train.workers=0 split.val_signers=[signer1] split.test_signers=[signer2]").split()  # fmt: skip
+SMALL = [
+    "source.kind=synthetic",
+    "source.glosses=3",
+    "source.signers=3",
+    "source.takes=3",
+    "split.kind=signer",
+    "train.epochs=3",
+    "train.workers=0",
+    "split.val_signers=[signer1]",
+    "split.test_signers=[signer2]",
+]
 
 
 def raysign(*words: str):
@@ -106,6 +115,14 @@ def test_a_gloss_only_in_the_test_split_is_refused_by_name(tmp_path):
     labels = np.array(["a", "b"] * 6 + ["lonely"])
     signers = np.array(["s1"] * 12 + ["s2"])
     np.savez(tmp_path / "d.npz", x=np.random.default_rng(0).random((13, 5, 75 * 3)), label=labels, signer=signers)
-    words = ["prepare", "source.kind=npz", f"source.path={tmp_path}/d.npz", "source.gloss=label",
-             "source.signer=signer", "split.kind=signer", "split.test_signers=[s2]", f"out={tmp_path}/out"]  # fmt: skip
+    words = [
+        "prepare",
+        "source.kind=npz",
+        f"source.path={tmp_path}/d.npz",
+        "source.gloss=label",
+        "source.signer=signer",
+        "split.kind=signer",
+        "split.test_signers=[s2]",
+        f"out={tmp_path}/out",
+    ]
     assert "lonely" in refusal(*words)
