@@ -26,7 +26,8 @@ def head():
     port, dashboard = free_port(), free_port()
     environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token"}
     command = ["ray", "start", "--head", "--block", "--num-cpus=2", f"--port={port}", "--dashboard-host=127.0.0.1",
-               f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}"]  # fmt: skip
+               f"--dashboard-port={dashboard}", f"--ray-client-server-port={free_port()}",
+               f"--dashboard-agent-listen-port={free_port()}"]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:  # sockets want a short path
         with (Path(folder) / "head.log").open("w") as log:
             process = subprocess.Popen([*command, f"--temp-dir={folder}"], env=environment, stdout=log, stderr=log,
