@@ -111,7 +111,8 @@ def demo(out: Path) -> str:
     from raysign.config import load
 
     tree = {
-        "name": "demo", "out": str(out), "source": {"kind": "synthetic", "takes": 4}, "model": {"num_blocks": 2}, "train": {"epochs": 25},
+        "name": "demo", "out": str(out), "source": {"kind": "synthetic", "takes": 4},
+        "model": {"num_blocks": 2}, "train": {"epochs": 25},
         "split": {"kind": "signer", "test_signers": ["signer5"], "val_signers": ["signer4"]},
     }  # fmt: skip
     config = load(base=tree)
