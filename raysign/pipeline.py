@@ -108,6 +108,13 @@ def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool =
 
 def demo(out: Path) -> str:
     """The whole line on made-up signers, tested on one that training never saw."""
+    config = demo_config(out)
+    store.write_bytes(config.home / "config.yaml", config.to_yaml().encode())
+    return run(config)
+
+
+def demo_config(out: Path) -> Config:
+    """What configs/demo.yaml says, for an installed raysign that has no such file."""
     from raysign.config import load
 
     tree = {
@@ -115,9 +122,7 @@ def demo(out: Path) -> str:
         "model": {"num_blocks": 2}, "train": {"epochs": 25},
         "split": {"kind": "signer", "test_signers": ["signer5"], "val_signers": ["signer4"]},
     }  # fmt: skip
-    config = load(base=tree)
-    store.write_bytes(config.home / "config.yaml", config.to_yaml().encode())
-    return run(config)
+    return load(base=tree)
 
 
 # ---------------------------------------------------------------- what they share

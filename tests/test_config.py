@@ -71,3 +71,12 @@ def test_every_shipped_config_loads(monkeypatch, tmp_path):
     monkeypatch.setenv("RAYSIGN_TEST_DATA", str(tmp_path))
     for path in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")):
         assert config.load([str(path)]).name == path.stem
+
+
+def test_the_demo_is_the_shipped_config_of_that_name(tmp_path):
+    from pathlib import Path
+
+    from raysign.pipeline import demo_config
+
+    shipped = config.load([str(Path(__file__).parents[1] / "configs" / "demo.yaml"), f"out={tmp_path}"])
+    assert demo_config(tmp_path) == shipped

@@ -3,7 +3,8 @@
 A block is a gated convolution along each point's time line, a step over the skeleton's graph, and a second gated
 convolution, normalised per point. Unlike the traffic model it comes from, it pads in time (a clip of one frame
 works), adds what it was given to what it found (without that, small sets are hardly learnt), and halves the frame
-rate after the first block, which widens its view and saves a third of the time.
+rate after the first block, which widens its view and saves a third of the time. At the end the points of a frame
+are read together, and convolutions in time look over whole frames.
 """
 
 from typing import Literal
