@@ -119,7 +119,7 @@ def demo_config(out: Path) -> Config:
 
     tree = {
         "name": "demo", "out": str(out), "source": {"kind": "synthetic", "takes": 4},
-        "model": {"num_blocks": 2}, "train": {"epochs": 25},
+        "train": {"epochs": 25},
         "split": {"kind": "signer", "test_signers": ["signer5"], "val_signers": ["signer4"]},
     }  # fmt: skip
     return load(base=tree)

@@ -47,7 +47,7 @@ NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST, RIGHT_WRIST = 0, 11, 12, 15, 16
 class Skeleton:
     """A layout of V points.
 
-    parts: (name, number of points) in storage order. bones: pairs of point indices, undirected.
+    parts: (name, number of points) in storage order. bones: pairs of point indices, written from the body outwards.
     mirror: for each point the index of its left-right twin (itself on the mid-line), or empty when unknown.
     """
 
@@ -77,6 +77,20 @@ class Skeleton:
             graph[a, b] = graph[b, a] = 1.0
         scale = 1.0 / np.sqrt(graph.sum(0))
         return (graph * scale[:, None] * scale[None, :]).astype(np.float32)
+
+    def parents(self) -> list[int]:
+        """For each point the one it hangs on: the start of the first bone that ends in it, or itself without one.
+
+        A bone that would close a ring is passed over, so that every chain of parents ends.
+        """
+        found = list(range(self.points))
+        for a, b in self.bones:
+            root = a
+            while found[root] != root:
+                root = found[root]
+            if found[b] == b and root != b:
+                found[b] = a
+        return found
 
 
 _BONES = {"pose": POSE_BONES, "face": FACE_BONES, "left_hand": HAND_BONES, "right_hand": HAND_BONES}

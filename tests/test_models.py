@@ -6,6 +6,7 @@ import torch
 from raysign.config import kind_module, kinds
 from raysign.learn.recogniser import Recogniser
 from raysign.learn.tasks import classification
+from raysign.models import stgcn
 from raysign.models._layers import MaskedBatchNorm, merge_frames
 from raysign.skeleton import LAYOUTS, of_parts
 
@@ -92,6 +93,12 @@ def test_saved_and_loaded_weights_give_equal_logits(kind, tmp_path):
         torch.nn.init.zeros_(p)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert torch.equal(other.eval()(*clips), net(*clips))
+
+
+def test_bones_point_from_seen_parents_to_seen_points():
+    x = torch.tensor([[1.0, 2.0, 3.0, 0.9], [1.5, 2.0, 2.0, 0.8], [0.0, 0.0, 0.0, 0.0], [4.0, 4.0, 4.0, 1.0]])
+    found = stgcn.bones(x.view(1, 1, 4, 4), torch.tensor([0, 0, 1, 2]))
+    assert found.view(4, 3).tolist() == [[0, 0, 0], [0.5, 0, -1], [0, 0, 0], [0, 0, 0]]
 
 
 def test_masked_normalisation_of_a_full_batch_is_batch_normalisation():

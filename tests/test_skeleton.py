@@ -39,6 +39,21 @@ def test_the_adjacency_is_symmetric_with_largest_eigenvalue_one(which):
     assert np.isclose(np.linalg.eigvalsh(graph.astype(float)).max(), 1.0, atol=1e-5)
 
 
+@every
+def test_every_point_hangs_on_the_root_of_its_piece_by_bones(which):
+    parents = which.parents()
+    assert {(parent, point) for point, parent in enumerate(parents) if parent != point} <= set(which.bones)
+    for point in range(which.points):
+        for _ in range(which.points):
+            point = parents[point]
+        assert parents[point] == point, "a ring"
+
+
+def test_a_hand_hangs_on_its_wrist_finger_by_finger():
+    parents = skeleton.of_parts("hand", {"left_hand": tuple(range(21))}).parents()
+    assert parents == [0, 0, 1, 2, 3, 0, 5, 6, 7, 5, 9, 10, 11, 9, 13, 14, 15, 0, 17, 18, 19]
+
+
 def test_bones_are_those_of_mediapipe():
     vision = pytest.importorskip("mediapipe.tasks.python.vision")
     for ours, theirs, moved in (

@@ -3,8 +3,10 @@
 A block is a gated convolution along each point's time line, a step over the skeleton's graph, and a second gated
 convolution, normalised per point. Unlike the traffic model it comes from, it pads in time (a clip of one frame
 works), adds what it was given to what it found (without that, small sets are hardly learnt), and halves the frame
-rate after the first block, which widens its view and saves a third of the time. At the end the points of a frame
-are read together, and convolutions in time look over whole frames.
+rate after the first block, which widens its view and saves a third of the time. Beside the place of each point it is
+given the bone that leads to it: the shape of a hand then reads the same wherever the arm is, and whoever's arm it is,
+which decides on a signer not seen in training. At the end the points of a frame are read together, and convolutions
+in time look over whole frames.
 """
 
 from typing import Literal
@@ -22,12 +24,12 @@ class Options(Section):
     """Size of the encoder."""
 
     kind: Literal["stgcn"] = "stgcn"
-    num_blocks: int = Field(4, ge=1, description="blocks of time, graph and time convolution")
+    num_blocks: int = Field(2, ge=1, description="blocks of time, graph and time convolution")
     channels: int = Field(32, ge=1, description="features per point and frame; 64 takes three times as long")
     spatial_channels: int = Field(16, ge=1, description="features that travel along the graph")
     kernel_size: int = Field(3, ge=1, description="frames a convolution sees; odd")
     merges: int = Field(1, ge=0, description="after so many blocks, from the first, two frames become one")
-    motion: bool = Field(False, description="each coordinate's change since the frame before as further channels")
+    bones: bool = Field(True, description="the way to each point from the one it hangs on, as further channels")
     width: int = Field(256, ge=1, description="features per frame handed to the task, from all points together")
     frame_blocks: int = Field(2, ge=0, description="convolutions in time over the features of whole frames, at the end")
 
@@ -84,12 +86,14 @@ class Encoder(nn.Module):
     """x (N, T, V, C), mask (N, T) -> h (N, T', width), mask (N, T')."""
 
     adjacency: torch.Tensor
+    parents: torch.Tensor
 
     def __init__(self, options: Options, skeleton: Skeleton, channels: int):
         super().__init__()
-        self.width, self.motion = options.width, options.motion
-        given = 2 * channels - 1 if options.motion else channels
+        self.width, self.bones = options.width, options.bones
+        given = 2 * channels - 1 if options.bones else channels
         self.register_buffer("adjacency", torch.from_numpy(skeleton.adjacency()), persistent=False)
+        self.register_buffer("parents", torch.tensor(skeleton.parents()), persistent=False)
         self.input = MaskedBatchNorm(given * skeleton.points, axis=2)
         self.blocks = nn.ModuleList(
             Block(options.channels if i else given, options, skeleton.points, 2 if i < options.merges else 1)
@@ -100,7 +104,7 @@ class Encoder(nn.Module):
         self.frame_blocks = nn.ModuleList(FrameBlock(options.width) for _ in range(options.frame_blocks))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = torch.cat([moved(x, mask), x], dim=-1) if self.motion else x
+        x = torch.cat([bones(x, self.parents), x], dim=-1) if self.bones else x
         # every coordinate of every point on a scale of its own
         h = self.input(x.flatten(2), mask).unflatten(2, x.shape[2:])
         h = h.permute(0, 3, 1, 2)  # seen from here, the memory is channels_last: fast on a CPU
@@ -126,12 +130,11 @@ class FrameBlock(nn.Module):
         return h + torch.relu(self.norm(self.convolution((h * real).transpose(1, 2)).transpose(1, 2), mask))
 
 
-def moved(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """How far each point moved since the frame before; 0 where one of the two frames does not show it.
+def bones(x: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+    """From the parent of each point to the point; 0 where one of the two is not seen.
 
-    x (N, T, V, C), the last channel the visibility; mask (N, T) -> (N, T, V, C-1).
+    x (N, T, V, C), the last channel the visibility; parents (V,) int64 -> (N, T, V, C-1).
     """
     place = x[..., :-1]
-    seen = (place != 0).any(-1, keepdim=True) & mask[:, :, None, None]
-    step = (place[:, 1:] - place[:, :-1]) * (seen[:, 1:] & seen[:, :-1])
-    return nn.functional.pad(step, (0, 0, 0, 0, 1, 0))
+    seen = (place != 0).any(-1, keepdim=True)
+    return (place - place[:, :, parents]) * (seen & seen[:, :, parents])
