@@ -147,18 +147,22 @@ def demo(out: Path):
 
 
 @main.command()
-@click.argument("what", type=click.Choice(["extract", "prepare", "train"]))
+@click.argument("what")
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @plain_errors
 def bench(what: str, options: tuple[str, ...]):
-    """Measure speed against a baseline in the same run; the last line is one JSON object with the ratios.
+    """Measure WHAT: extract, prepare or train (speed against a baseline of the same run) or signers (accuracy on
+    people that training never saw). The last line is one JSON object.
 
     KEY=VALUE sets an argument of the benchmark's `run` function, such as clips=10000 or path=FOLDER.
     """
     from importlib import import_module
 
-    from raysign.bench import arguments
+    from raysign.bench import arguments, names
+    from raysign.errors import ConfigError, nearest
 
+    if what not in names():
+        raise ConfigError(f"bench: found {what!r}, expected one of {', '.join(names())}{nearest(what, names())}")
     module = import_module(f"raysign.bench.{what}")
     module.run(**arguments(module.run, options))
 

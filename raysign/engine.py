@@ -97,7 +97,7 @@ def stream(
         # one unit to a block: an idle actor takes the next one, and a dead one costs its own unit only
         data = ray.data.from_items(units, override_num_blocks=len(units))
         most = min(actors, len(units))
-        pool = ray.data.ActorPoolStrategy(min_size=1, max_size=most, initial_size=most, max_tasks_in_flight_per_actor=1)
+        pool = ray.data.ActorPoolStrategy(size=most, max_tasks_in_flight_per_actor=1)
         mapped = data.map(worker, fn_constructor_kwargs=arguments, compute=pool, num_cpus=1)
     else:
         # few blocks of many units: a block costs tens of milliseconds, and stateless units are short

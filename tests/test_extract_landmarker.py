@@ -22,7 +22,8 @@ OPTIONS = config.Extract()  # pyright: ignore[reportCallIssue]
 @pytest.fixture(scope="module")
 def reader():
     try:
-        return landmarker.Landmarker(OPTIONS)
+        with landmarker.Landmarker(OPTIONS) as opened:
+            yield opened
     except ModelFileError as error:
         pytest.skip(f"no model files: {error}")
 

@@ -27,10 +27,10 @@ def agreement(folder: Path) -> dict[str, float | None]:
     if not wanted:
         return {}
     best = dict.fromkeys(wanted, np.inf)
-    reader = Landmarker(config.Extract())  # pyright: ignore[reportCallIssue]
     folders = {path.parent for path in folder.rglob("expected_*.prototxt")}
-    for image in sorted({path for place in folders for path in place.rglob("*") if is_image(path)}):
-        for points in _parts(reader, image):
+    images = sorted({path for place in folders for path in place.rglob("*") if is_image(path)})
+    with Landmarker(config.Extract()) as reader:  # pyright: ignore[reportCallIssue]
+        for points in (points for image in images for points in _parts(reader, image)):
             for name, published in wanted.items():
                 if len(points) == len(published):
                     best[name] = min(best[name], float(np.abs(points - published).mean()))

@@ -24,7 +24,7 @@ OFF = dict.fromkeys(("rotate", "scale", "shift", "time_shift", "time_stretch", "
 LABELS = [f"sign{i:02d}" for i in range(20)]
 
 
-def run(clips: int = 256, epochs: int = 4, rounds: int = 3, batch: int = 32, workers: int = 1) -> dict:
+def run(clips: int = 128, epochs: int = 10, rounds: int = 3, batch: int = 32, workers: int = 1) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
     clips: random walks. epochs: of each round, the first of which is not counted. rounds: trainings on either side.

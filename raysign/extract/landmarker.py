@@ -5,7 +5,6 @@ and it is the only clean start: a used one carries its track into the next clip,
 differences of 0.02, and even in image mode it smooths over the images before (and fails when the size changes).
 """
 
-import atexit
 import contextlib
 import os
 import re
@@ -68,6 +67,7 @@ class Landmarker:
     """Reads the landmarks of one clip after another, in layout holistic_543 (M = 1 person).
 
     cpu: keep MediaPipe on this CPU. It would otherwise keep about 1.4 busy, and workers would slow each other down.
+    Close it, or use it in a `with`: MediaPipe's own clean-up fails, loudly, when it is left to the interpreter's end.
     """
 
     def __init__(self, options: config.Extract, model: Path | None = None, cpu: int | None = None):
@@ -93,10 +93,16 @@ class Landmarker:
         return result
 
     def close(self) -> None:
-        """Let go of what is kept between images: MediaPipe's own clean-up complains when left to the process's end."""
+        """Let go of what is kept between images."""
         if self._palms is not None:
             self._palms.close()
             self._palms = None
+
+    def __enter__(self) -> "Landmarker":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
 
     def _video(self, ref: ClipRef) -> Landmarks:
         video = frames.Video(ref.path, ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
@@ -152,7 +158,7 @@ def _palm_finder(options: config.Extract):
 
     beside = options.model.with_name("hand_landmarker.task") if options.model else None
     path = beside if beside and beside.is_file() else models.find(name="hand")
-    task = vision.HandLandmarker.create_from_options(
+    return vision.HandLandmarker.create_from_options(
         vision.HandLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(path)),
             num_hands=2,
@@ -160,8 +166,6 @@ def _palm_finder(options: config.Extract):
             min_hand_presence_confidence=options.tracking_confidence,
         )
     )
-    atexit.register(task.close)  # left to the interpreter's end it fails there, loudly
-    return task
 
 
 # ---------------------------------------------------------------- arrays in and out

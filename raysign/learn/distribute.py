@@ -23,6 +23,12 @@ from raysign.learn import bundle, checkpoint, loop, recogniser, reporters
 from raysign.learn.tracking import Tracker
 
 log = logging.getLogger(__name__)
+# Of a worker's process, before it starts: large tensors come from memory it keeps, instead of from the system, page by
+# page, at each step of the training, which takes a third longer on CPUs.
+ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "2000000000", "MALLOC_TOP_PAD_": "268435456",
+}  # fmt: skip
 FAILED = "failed.json"  # what a worker that met an error for the user leaves behind
 SECTIONS = ("prepare", "augment", "model", "task", "train")
 FREE = {
@@ -195,6 +201,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
             name=uuid.uuid4().hex,
             storage_path=str(directory / "ray"),
             failure_config=FailureConfig(max_failures=config.train.max_failures, controller_failure_limit=1),
+            worker_runtime_env={"env_vars": ENVIRONMENT},
         ),
     )
     try:
