@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from raysign.skeleton import LAYOUTS
+from raysign import skeleton
 
 VERSION = 1
 
@@ -40,7 +40,7 @@ LANDMARKS = _schema(
         "width": pa.int32(),  # of the upright image, pixels
         "height": pa.int32(),
         **_SHAPE,
-        "layout": pa.string(),  # a name of raysign.skeleton.LAYOUTS
+        "layout": pa.string(),  # which point is where, as raysign.skeleton.layout reads it
         "values": _NUMBERS,  # M*T*V*3: x and y in image units, z in those of x; NaN: not seen
         "visibility": _NUMBERS,  # M*T*V in [0, 1]; NaN: not seen
         "seen": pa.list_(pa.float32()),  # per part of the layout, in its order: share of frames with any point of it
@@ -102,7 +102,7 @@ class Landmarks:
     """What was seen in one clip.
 
     values: (M, T, V, 3) float32, NaN where not seen. visibility: (M, T, V) float32, NaN where not seen.
-    layout: a name of skeleton.LAYOUTS, whose number of points is V. fps: 0 when unknown. width, height: 0 when unknown.
+    layout: as skeleton.layout reads it; its number of points is V. fps: 0 when unknown. width, height: 0 when unknown.
     note: what was wrong with a clip that is good enough to keep ("" for nothing).
     """
 
@@ -115,7 +115,7 @@ class Landmarks:
     note: str = ""
 
     def __post_init__(self):
-        expected = LAYOUTS[self.layout].points
+        expected = skeleton.layout(self.layout).points
         if self.values.ndim != 4 or self.values.shape[2:] != (expected, 3):
             raise ValueError(
                 f"values: found shape {self.values.shape}, expected (M, T, {expected}, 3) for {self.layout}"
@@ -142,7 +142,7 @@ def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict
 
 def shares_seen(result: Landmarks) -> np.ndarray:
     """(parts,) float32: per part of the layout the share of frames in which anyone's point of it is seen."""
-    starts = [part.start for part in LAYOUTS[result.layout].slices.values()]
+    starts = [part.start for part in skeleton.layout(result.layout).slices.values()]
     shown = np.asarray(np.isfinite(result.values[..., 0]).any(axis=0))
     if not len(shown):
         return np.zeros(len(starts), np.float32)

@@ -1,16 +1,20 @@
-"""Which point is where: named parts, bones, mirror images and graphs of every landmark layout raysign knows.
+"""Which point is where: named parts, bones and mirror images of every landmark layout raysign knows.
 
-Each skeleton is written down once; adjacency, bones of a part and left-right pairs are derived from it.
+Each skeleton is written down once; graphs (`raysign.graph`), parents and sub-skeletons are derived from it.
 Sources: PoseLandmarksConnections and FACE_LANDMARKS_CONTOURS of MediaPipe 0.10.33; HAND_CONNECTIONS of 0.10.21, whose
-index finger starts at the wrist, as the models of the field were trained with.
+index finger starts at the wrist, as the models of the field were trained with; the graphs of st-gcn and pyskl.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+import json
+from collections import deque
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
+from pydantic import Field, model_validator
 
+from raysign.config import Section
 from raysign.errors import ConfigError, nearest
 
 POSE_BONES = (
@@ -47,14 +51,16 @@ NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST, RIGHT_WRIST = 0, 11, 12, 15, 16
 class Skeleton:
     """A layout of V points.
 
-    parts: (name, number of points) in storage order. bones: pairs of point indices, written from the body outwards.
-    mirror: for each point the index of its left-right twin (itself on the mid-line), or empty when unknown.
+    parts: (name, number of points) in storage order. bones: pairs of point indices, undirected. mirror: for each point
+    the index of its left-right twin (itself on the mid-line), or empty when unknown. centre: the point that the others
+    hang on.
     """
 
     name: str
     parts: tuple[tuple[str, int], ...]
     bones: tuple[tuple[int, int], ...]
     mirror: tuple[int, ...] = ()
+    centre: int = 0
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -70,26 +76,26 @@ class Skeleton:
         """V, the number of points."""
         return sum(count for _, count in self.parts)
 
-    def adjacency(self) -> np.ndarray:
-        """(V, V) float32 D^-1/2 (A + I) D^-1/2, the symmetric normalisation of Kipf and Welling (2017)."""
-        graph = np.eye(self.points, dtype=np.float32)
-        for a, b in self.bones:
-            graph[a, b] = graph[b, a] = 1.0
-        scale = 1.0 / np.sqrt(graph.sum(0))
-        return (graph * scale[:, None] * scale[None, :]).astype(np.float32)
-
     def parents(self) -> list[int]:
-        """For each point the one it hangs on: the start of the first bone that ends in it, or itself without one.
+        """For each point the next one on the shortest way to the centre; itself for the centre.
 
-        A bone that would close a ring is passed over, so that every chain of parents ends.
+        A piece that no bone ties to the centre hangs on its first point.
         """
-        found = list(range(self.points))
+        neighbours = [[] for _ in range(self.points)]
         for a, b in self.bones:
-            root = a
-            while found[root] != root:
-                root = found[root]
-            if found[b] == b and root != b:
-                found[b] = a
+            neighbours[a].append(b)
+            neighbours[b].append(a)
+        found = [-1] * self.points
+        for root in (self.centre, *range(self.points)):
+            if found[root] >= 0:
+                continue
+            found[root], reached = root, deque([root])
+            while reached:
+                point = reached.popleft()
+                for other in neighbours[point]:
+                    if found[other] < 0:
+                        found[other] = point
+                        reached.append(other)
         return found
 
 
@@ -135,6 +141,43 @@ def _whole(name: str, *parts: str) -> Skeleton:
     return of_parts(name, {part: tuple(range(_COUNTS[part])) for part in parts})
 
 
+def _body(name: str, count: int, bones: str, twins: str, centre: int, start: int = 0) -> Skeleton:
+    """One part `body`; bones and twins as `a-b` words, the points counted from `start`."""
+
+    def pairs(words: str) -> list[tuple[int, int]]:
+        return [(int(a) - start, int(b) - start) for a, b in (word.split("-") for word in words.split())]
+
+    mirror = list(range(count))
+    for a, b in pairs(twins):
+        mirror[a], mirror[b] = b, a
+    return Skeleton(name, (("body", count),), tuple(pairs(bones)), tuple(mirror), centre)
+
+
+_NTU = (  # counted from 1, as in the camera's manual; 21 is the spine between the shoulders, 22 and on the hands
+    "1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 "
+)
+_NTU_TWINS = "5-9 6-10 7-11 8-12 13-17 14-18 15-19 16-20 "
+_MINIMAL = (
+    "2-0 1-0 0-3 0-4 3-5 4-6 5-7 6-17 7-8 7-9 9-10 7-11 11-12 7-13 13-14 7-15 15-16 17-18 17-19 19-20 17-21 21-22 "
+    "17-23 23-24 17-25 25-26"
+)
+MINIMAL_27 = (  # points of holistic_75: nose, eyes, shoulders, elbows; of each hand the wrist, knuckles and tips
+    0, 2, 5, 11, 12, 13, 14, 33, 37, 38, 41, 42, 45, 46, 49, 50, 53, 54, 58, 59, 62, 63, 66, 67, 70, 71, 74,
+)  # fmt: skip
+FSL_FACE = (1, 33, 263, 133, 362, 61, 291, 105, 334, 199, 4)  # of the face mesh: nose, corners of eyes and mouth, brows
+_FSL_TWINS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 9, 10)
+
+
+def _fsl() -> Skeleton:
+    """Pose, hands and eleven points of the face, which hang on the tip of the nose and with it on the pose's nose."""
+    body = of_parts("", {"pose": tuple(range(25)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))})
+    face = body.points
+    bones = (*body.bones, (NOSE, face), *((face, face + i) for i in range(1, len(FSL_FACE))))
+    mirror = (*body.mirror, *(face + twin for twin in _FSL_TWINS))
+    return Skeleton("fsl_78", (*body.parts, ("face", len(FSL_FACE))), bones, mirror)
+
+
+_UPPER = {"pose": tuple(range(17)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))}
 LAYOUTS: dict[str, Skeleton] = {
     skeleton.name: skeleton
     for skeleton in (
@@ -142,15 +185,109 @@ LAYOUTS: dict[str, Skeleton] = {
         _whole("holistic_75", "pose", "left_hand", "right_hand"),
         _whole("hands_42", "left_hand", "right_hand"),
         _whole("pose_33", "pose"),
+        of_parts("top_body_59", _UPPER),
+        _fsl(),
+        Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21))),
+        replace(
+            _body("minimal_27", 27, _MINIMAL, "1-2 3-4 5-6 " + " ".join(f"{i}-{i + 10}" for i in range(7, 17)), 0),
+            parts=(("pose", 7), ("left_hand", 10), ("right_hand", 10)),
+        ),
+        _body(
+            "openpose_18", 18, "4-3 3-2 7-6 6-5 13-12 12-11 10-9 9-8 11-5 8-2 5-1 2-1 0-1 15-0 14-0 17-15 16-14",
+            "2-5 3-6 4-7 8-11 9-12 10-13 14-15 16-17", 1,
+        ),
+        _body(
+            "coco_17", 17, "15-13 13-11 16-14 14-12 11-5 12-6 9-7 7-5 10-8 8-6 5-0 6-0 1-0 3-1 2-0 4-2",
+            "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16", 0,
+        ),
+        _body("ntu_25", 25, _NTU + "22-23 23-8 24-25 25-12", _NTU_TWINS + "22-24 23-25", 20, start=1),
+        # pyskl ties the tip of each hand to the wrist instead of to the thumb
+        _body("ntu_25_pyskl", 25, _NTU + "22-8 23-8 24-12 25-12", _NTU_TWINS + "22-24 23-25", 20, start=1),
+        # without the spine between the shoulders, so that the hands are 21 to 24; centred on the neck (3)
+        _body(
+            "ntu_edge_24", 24,
+            "1-2 3-2 4-3 5-2 6-5 7-6 8-7 9-2 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 "
+            "21-22 22-8 23-24 24-12",
+            _NTU_TWINS + "21-23 22-24", 2, start=1,
+        ),
     )
-}
+}  # fmt: skip
+
+
+class Declaration(Section):
+    """A skeleton that is written down in a config instead of here."""
+
+    name: str = Field(min_length=1)
+    points: tuple[str, ...] = Field(min_length=1, description="names of the points, in the order they are stored in")
+    bones: tuple[tuple[str, str], ...] = Field((), description="pairs of points that are tied to each other")
+    mirror: tuple[tuple[str, str], ...] = Field((), description="pairs of left-right twins; none: no mirror image")
+    centre: str | None = Field(None, description="the point the others hang on; None: the first")
+
+    @model_validator(mode="after")
+    def _fits(self):
+        known = set(self.points)
+        if len(known) < len(self.points):
+            raise ValueError("points: a name occurs twice")
+        told = [point for pair in (*self.bones, *self.mirror) for point in pair]
+        if unknown := [name for name in (*told, self.centre or self.points[0]) if name not in known]:
+            raise ValueError(f"{unknown[0]!r} is none of the points{nearest(unknown[0], known)}")
+        return self
+
+    def skeleton(self) -> Skeleton:
+        """The skeleton that is declared: one part, `body`."""
+        place = {name: i for i, name in enumerate(self.points)}
+        mirror = list(range(len(place)))
+        for a, b in self.mirror:
+            mirror[place[a]], mirror[place[b]] = place[b], place[a]
+        return Skeleton(
+            self.name,
+            (("body", len(place)),),
+            tuple((place[a], place[b]) for a, b in self.bones),
+            tuple(mirror) if self.mirror else (),
+            place[self.centre or self.points[0]],
+        )
 
 
 def layout(name: str) -> Skeleton:
-    """The skeleton named `name`. ConfigError with the nearest name when there is none."""
-    if name not in LAYOUTS:
-        raise ConfigError(f"layout: found {name!r}, expected one of {', '.join(LAYOUTS)}{nearest(name, LAYOUTS)}")
-    return LAYOUTS[name]
+    """The skeleton that a table's `layout` column means: one of LAYOUTS by its name, or one that is written out.
+
+    ConfigError with the nearest name when there is none.
+    """
+    if name in LAYOUTS:
+        return LAYOUTS[name]
+    if name.startswith("{"):
+        return _written(name)
+    raise ConfigError(f"layout: found {name!r}, expected one of {', '.join(LAYOUTS)}{nearest(name, LAYOUTS)}")
+
+
+@lru_cache(maxsize=256)
+def _written(text: str) -> Skeleton:
+    try:
+        return of_dict(json.loads(text))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ConfigError(f"layout: found {text[:80]!r}, expected a skeleton as JSON ({error})") from None
+
+
+def of_dict(tree: dict) -> Skeleton:
+    """The inverse of `dataclasses.asdict`, from lists as JSON gives them. ValueError when the points do not fit."""
+    made = Skeleton(
+        str(tree["name"]),
+        tuple((str(part), int(count)) for part, count in tree["parts"]),
+        tuple((int(a), int(b)) for a, b in tree["bones"]),
+        tuple(int(point) for point in tree["mirror"]),
+        int(tree["centre"]),
+    )
+    known = range(made.points)
+    if made.centre not in known or any(point not in known for bone in made.bones for point in bone):
+        raise ValueError(f"a bone or the centre is none of {made.points} points")
+    if made.mirror and sorted(made.mirror) != list(known):
+        raise ValueError("the mirror must name each point once")
+    return made
+
+
+def text_of(skeleton: Skeleton) -> str:
+    """What a table's `layout` column says of a skeleton: its name when raysign knows it, else all of it as JSON."""
+    return skeleton.name if LAYOUTS.get(skeleton.name) == skeleton else json.dumps(asdict(skeleton))
 
 
 def border_visibility(xy: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 """A stage of made-up clips, small enough to train on in a test: each gloss is a motion of its own."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from raysign import config, schema, store
 from raysign.clips.recipes import shoulder_centered
+from raysign.skeleton import layout
 
 CHANNELS = shoulder_centered.CHANNELS
 POINTS = 59
@@ -31,7 +33,7 @@ def write(directory: Path, *, glosses: int = 3, train: int = 8, val: int = 3, sh
         store.write_table(directory / f"shard-{i}.parquet", schema.to_table(rows[i::shards], schema.CLIPS))
     labels, counts = [f"sign{i}" for i in range(glosses)], {"clips": len(rows)}
     store.write_card(directory, "prepare", f"made-{seed}-{len(rows)}", config={}, counts=counts, dropped={}, seconds=0,
-                     labels=labels, channels=list(CHANNELS))  # fmt: skip
+                     labels=labels, channels=list(CHANNELS), skeleton=asdict(layout("top_body_59")))  # fmt: skip
     return directory
 
 

@@ -10,6 +10,7 @@ ROOMS = [
     "errors",
     "config",
     "skeleton",
+    "graph",
     "schema",
     "store",
     "engine",

@@ -11,7 +11,7 @@ from raysign.clips.recipes import shoulder_centered
 from raysign.errors import ConfigError, StoreError
 from raysign.skeleton import LAYOUTS
 
-SKELETON = shoulder_centered.skeleton(shoulder_centered.Options())  # pyright: ignore[reportCallIssue]
+SKELETON = LAYOUTS["top_body_59"]
 CPU = torch.device("cpu")
 OFF = {"rotate": 0, "scale": 0, "shift": 0, "time_shift": 0, "time_stretch": 0, "noise": 0, "mirror": 0, "drop_hand": 0}
 ALL = {"rotate": 20, "scale": 0.3, "shift": 0.1, "time_shift": 0.2, "time_stretch": 0.3, "noise": 0.01, "mirror": 0.5,

@@ -62,7 +62,7 @@ def test_every_good_clip_becomes_a_row_with_its_split_and_no_nan(tmp_path):
     assert card["counts"]["gloss"]["g1"] == {"train": 4, "val": 2, "test": 2}
     assert card["leaks"]["test"]["signers"] == []
     assert card["split"]["kind"] == "signer"
-    assert card["skeleton"]["points"] == 59
+    assert sum(count for _, count in card["skeleton"]["parts"]) == 59
     assert card["channels"][-1] == "visibility"
     assert card["lengths"]["min"] == min(table["frames"].to_pylist())
     assert store.read_card(made.directory) == card

@@ -133,7 +133,7 @@ def test_the_face_is_tied_to_the_nose_and_comes_after_the_pose():
     values, visibility = signer(layout="holistic_543")
     parts = ("left_hand", "face", "pose", "right_hand")
     x = apply(values, visibility, "holistic_543", parts=parts)
-    skeleton = shoulder_centered.skeleton(options(parts=parts))
+    skeleton = shoulder_centered.skeleton(options(parts=parts), "holistic_543")
     assert [part for part, _ in skeleton.parts] == ["pose", "face", "left_hand", "right_hand"]
     assert x.shape[2] == skeleton.points == 59 + len(FACE_POINTS)
     nose = skeleton.slices["face"].start + FACE_POINTS.index(FACE_ROOT)

@@ -17,10 +17,12 @@ from raysign.infer.files import predict
 from raysign.infer.predictor import Predictor, top
 from raysign.learn import bundle as bundles
 from raysign.learn.recogniser import build
+from raysign.skeleton import layout
 from raysign.sources import synthetic
 
 LABELS = ["sign00", "sign01", "sign02"]
 CHANNELS = ("x", "y", "z", "visibility")
+SKELETON = layout("top_body_59")
 
 
 def settings(*arguments: str) -> config.Config:
@@ -34,7 +36,8 @@ def bundle() -> bundles.Bundle:
     """A small untrained recogniser."""
     torch.manual_seed(0)
     tree = settings()
-    return bundles.Bundle(tree, LABELS, CHANNELS, build(tree, CHANNELS, LABELS).eval(), {"extractor": "made up"})
+    network = build(tree, SKELETON, CHANNELS, LABELS).eval()
+    return bundles.Bundle(tree, SKELETON, LABELS, CHANNELS, network, {"extractor": "made up"})
 
 
 @pytest.fixture(scope="module")

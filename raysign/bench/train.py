@@ -10,17 +10,19 @@ import shutil
 import statistics
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from raysign import config, engine, schema, store
+from raysign import config, engine, schema, skeleton, store
 from raysign.clips.recipes import shoulder_centered
 from raysign.learn import distribute, loop, recogniser
 
 TARGET = 0.95
 OFF = dict.fromkeys(("rotate", "scale", "shift", "time_shift", "time_stretch", "noise", "mirror", "drop_hand"), 0)
+SKELETON = skeleton.layout("top_body_59")
 LABELS = [f"sign{i:02d}" for i in range(20)]
 
 
@@ -84,7 +86,7 @@ def _stage(directory: Path, arrays: list[np.ndarray]) -> Path:
         rows.append({"id": str(i), "gloss": [LABELS[i % len(LABELS)]], "split": "train", "x": x, **shape})
     store.write_table(directory / "shard-0.parquet", schema.to_table(rows, schema.CLIPS))
     store.write_card(directory, "prepare", "walks", config={}, counts={}, dropped={}, seconds=0.0, labels=LABELS,
-                     channels=list(shoulder_centered.CHANNELS))  # fmt: skip
+                     channels=list(shoulder_centered.CHANNELS), skeleton=asdict(SKELETON))  # fmt: skip
     return directory
 
 
@@ -106,7 +108,7 @@ def _plain(settings: config.Config, arrays: list[np.ndarray]) -> list[float]:
     y = torch.arange(len(arrays), device=device) % len(LABELS)
     persons = torch.ones_like(frames)
     torch.manual_seed(0)
-    network = recogniser.build(settings, shoulder_centered.CHANNELS, LABELS).to(device).train()
+    network = recogniser.build(settings, SKELETON, shoulder_centered.CHANNELS, LABELS).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=train.lr, weight_decay=train.weight_decay)
     speeds = []
     for _ in range(train.epochs):

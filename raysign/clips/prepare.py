@@ -9,7 +9,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 from raysign import config, schema, store
 from raysign.clips import split
 from raysign.config import kind_module
-from raysign.errors import ClipError, StoreError
+from raysign.errors import ClipError, ConfigError, StoreError
+from raysign.skeleton import Skeleton
+from raysign.skeleton import layout as layout_of
 
 _WHO = ("id", "gloss", "category", "signer", "split")
 _NOTE = b"raysign.prepare"  # what a shard says of itself beside its rows, written with them or not at all
@@ -35,6 +37,7 @@ class Plan:
     units: list[dict]
     done: int
     splits: split.Splits
+    skeleton: Skeleton  # of all clips
     dropped: pa.Table  # id, gloss, signer, reason of the clips left out before any array is read
 
     @property
@@ -49,7 +52,10 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     A unit is {"shard": name, "splits": split of each row, "" for a row left out}. Raises StoreError when there are no
     landmarks, ConfigError when the splits cannot be made.
     """
-    shards = [(path.name, table) for path, table in store.tables(landmarks_dir, [*_WHO, "stamp", "extractor", "error"])]
+    shards = [
+        (path.name, table)
+        for path, table in store.tables(landmarks_dir, [*_WHO, "stamp", "extractor", "error", "layout"])
+    ]
     if not shards:
         raise StoreError(f"{landmarks_dir}: no landmarks; run `raysign extract` or `raysign import` first")
     rows = pa.concat_tables([table for _, table in shards]).to_pylist()
@@ -78,7 +84,8 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
         if why
     ]
     dropped = pa.Table.from_pylist(left_out, DROPPED)
-    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, dropped)
+    skeleton = _skeleton({row["layout"] for row in usable}, settings)
+    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, skeleton, dropped)
 
 
 DROPPED = pa.schema({"id": pa.string(), "gloss": pa.list_(pa.string()), "signer": pa.string(), "reason": pa.string()})
@@ -180,7 +187,6 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
     store.write_table(made.directory / "dropped.parquet", dropped)
     contents, sources = ([cell for note in notes for cell in note[name]] for name in ("contents", "sources"))
     recipe = kind_module("prepare", settings.prepare.kind)
-    bones = recipe.skeleton(settings.prepare)
     return store.write_card(
         made.directory,
         "prepare",
@@ -197,10 +203,20 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         leaks=split.leaks(
             *([row[name] for row in rows] for name in ("id", "split", "signer")), sources=sources, contents=contents
         ),
-        skeleton={"name": bones.name, "points": bones.points, "parts": dict(bones.parts)},
+        skeleton=asdict(made.skeleton),
         channels=list(recipe.CHANNELS),
         lengths=_lengths(table["frames"].to_numpy()),
     )
+
+
+def _skeleton(layouts: set[str], settings: config.Config) -> Skeleton:
+    """The one skeleton of all clips. ConfigError when the recipe cannot make clips of a layout, or makes several."""
+    recipe = kind_module("prepare", settings.prepare.kind)
+    found = {recipe.skeleton(settings.prepare, layout): layout for layout in sorted(layouts)}
+    if len(found) > 1:
+        some = ", ".join(layout_of(name).name for name in found.values())
+        raise ConfigError(f"landmarks: found several layouts ({some}), expected one; prepare each in a run of its own")
+    return next(iter(found))
 
 
 def _counts(rows: list[dict]) -> dict:

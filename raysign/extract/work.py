@@ -12,12 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 from tqdm import tqdm
 
-from raysign import store
+from raysign import skeleton, store
 from raysign.errors import ClipError, RaysignError, StoreError
 from raysign.extract.journal import Journal
 from raysign.extract.plan import CLIPS_PER_UNIT, Plan, desk, plan, release
 from raysign.schema import LANDMARKS, ClipRef, Landmarks, landmarks_row, to_table
-from raysign.skeleton import LAYOUTS
 
 __all__ = ["CLIPS_PER_UNIT", "Plan", "Worker", "finish", "plan", "progress"]
 
@@ -165,7 +164,7 @@ def _seen(good: pa.Table) -> dict:
     """Per part of the layout the mean share of frames in which it is seen, and each clip's shares when not too many."""
     sums, counts, clips = Counter(), Counter(), {}
     for identity, layout, shares in zip(*(good[name].to_pylist() for name in ("id", "layout", "seen")), strict=True):
-        named = dict(zip((name for name, _ in LAYOUTS[layout].parts), shares or (), strict=False))
+        named = dict(zip((name for name, _ in skeleton.layout(layout).parts), shares or (), strict=False))
         sums.update(named)
         counts.update(named.keys())
         if len(good) <= _LISTED:

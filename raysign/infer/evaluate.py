@@ -15,6 +15,7 @@ from raysign.learn.bundle import Bundle
 from raysign.learn.loop import read_metrics
 from raysign.report import html
 from raysign.report.metrics import metrics
+from raysign.skeleton import of_dict
 
 _WHO = ["id", "gloss", "category", "signer", "split", "frames"]
 _X = ["x", "persons", "frames", "points", "channels"]
@@ -68,9 +69,9 @@ def _check(bundle: Bundle, card: dict, clips_dir: Path) -> None:
     if differing:
         key = differing[0]
         raise BundleError(f"{clips_dir}: found prepare.{key}={theirs.get(key)!r}, expected {mine.get(key)!r}; {step}")
-    skeleton, found = bundle.skeleton, card["skeleton"]
-    if (found["points"], list(card["channels"])) != (skeleton.points, list(bundle.channels)):
-        has = f"{found['points']} points of {', '.join(card['channels'])}"
+    skeleton, found = bundle.skeleton, of_dict(card["skeleton"])
+    if (found.parts, list(card["channels"])) != (skeleton.parts, list(bundle.channels)):
+        has = f"{found.points} points of {', '.join(card['channels'])}"
         wants = f"{skeleton.points} of {', '.join(bundle.channels)}"
         raise BundleError(f"{clips_dir}: found {has}, expected {wants}; {step}")
 
@@ -136,7 +137,7 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
         ("dropped clips", dropped),
         (
             "recipe",
-            f"{bundle.config.prepare.kind}, {card['skeleton']['points']} points of {', '.join(card['channels'])}",
+            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {', '.join(card['channels'])}",
         ),
         ("model", f"{bundle.config.model.kind}, {sum(p.numel() for p in bundle.network.parameters()):,} weights"),
         ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),

@@ -7,7 +7,7 @@ knows the checksum of the others.
 import hashlib
 import io
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
@@ -16,7 +16,7 @@ import yaml
 from raysign import __version__, config, store
 from raysign.errors import BundleError, RaysignError
 from raysign.learn.recogniser import Recogniser, build
-from raysign.skeleton import Skeleton
+from raysign.skeleton import Skeleton, of_dict
 
 FILES = ("config.yaml", "labels.json", "weights.pt")
 TORN = (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, AttributeError, pickle.UnpicklingError)
@@ -26,20 +26,17 @@ TORN = (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, Attrib
 class Bundle:
     """A recogniser ready for use.
 
-    config: as it was trained. labels: glosses in the order of the logits. channels: names of the clips' channels.
-    network: in eval mode on the CPU after `load`. card: metrics of the best epoch, data key, extractor, versions.
+    config: as it was trained. skeleton: the points of its clips. channels: their names. labels: glosses in the order of
+    the logits. network: in eval mode on the CPU after `load`. card: metrics of the best epoch, data key, extractor,
+    versions.
     """
 
     config: config.Config
+    skeleton: Skeleton
     labels: list[str]
     channels: tuple[str, ...]
     network: Recogniser
     card: dict = field(default_factory=dict)
-
-    @property
-    def skeleton(self) -> Skeleton:
-        """The points of the clips it takes."""
-        return config.kind_module("prepare", self.config.prepare.kind).skeleton(self.config.prepare)
 
     def save(self, directory: Path) -> None:
         """Write the bundle's files; the card last, so that a bundle without one is not finished."""
@@ -50,7 +47,8 @@ class Bundle:
         weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         store.write_bytes(directory / "weights.pt", tensor_bytes(weights))
         card = {
-            "raysign": __version__, "torch": torch.__version__, "channels": list(self.channels), **self.card,
+            "raysign": __version__, "torch": torch.__version__, "channels": list(self.channels),
+            "skeleton": asdict(self.skeleton), **self.card,
             "sha256": {name: _checksum(directory / name) for name in FILES},
         }  # fmt: skip
         store.write_json(directory / "card.json", card)
@@ -68,7 +66,8 @@ def load(directory: Path) -> Bundle:
                 raise BundleError(f"{directory / name}: not the file its card.json knows; copy the whole bundle again")
         tree = config.load(base=yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
         labels, channels = store.read_json(directory / "labels.json"), tuple(card["channels"])
-        network = build(tree, channels, labels)
+        skeleton = of_dict(card["skeleton"])
+        network = build(tree, skeleton, channels, labels)
         network.load_state_dict(torch.load(directory / "weights.pt", weights_only=True, map_location="cpu"))
     except BundleError:
         raise
@@ -77,7 +76,7 @@ def load(directory: Path) -> Bundle:
         raise BundleError(
             f"{directory}: not a whole bundle of this raysign ({reason}); copy or train it again"
         ) from None
-    return Bundle(tree, labels, channels, network.eval(), card)
+    return Bundle(tree, skeleton, labels, channels, network.eval(), card)
 
 
 def tensor_bytes(state: dict) -> bytes:

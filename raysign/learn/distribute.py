@@ -21,6 +21,7 @@ from raysign.config import Config, kind_module
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
 from raysign.learn import bundle, checkpoint, loop, recogniser, reporters
 from raysign.learn.tracking import Tracker
+from raysign.skeleton import of_dict
 
 log = logging.getLogger(__name__)
 # Of a worker's process, before it starts: large tensors come from memory it keeps, instead of from the system, page by
@@ -106,13 +107,14 @@ def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, di
     if state is None or state["epoch"] != config.train.epochs:
         raise TrainError(f"{directory}: no checkpoint of the last epoch; is it on storage that all nodes share?")
     best, channels, labels = state["best"], tuple(card["channels"]), card["labels"]
-    network = recogniser.build(config, channels, labels)
+    skeleton = of_dict(card["skeleton"])
+    network = recogniser.build(config, skeleton, channels, labels)
     network.load_state_dict(best["weights"])
     about = {
         "training": directory.name, "epoch": best["epoch"], "metrics": best["metrics"], "clips": card["key"],
         "landmarks": card.get("landmarks"), "extractor": card.get("extractor"), "counts": card["counts"],
     }  # fmt: skip
-    bundle.Bundle(config, labels, channels, network.eval(), about).save(directory / "bundle")
+    bundle.Bundle(config, skeleton, labels, channels, network.eval(), about).save(directory / "bundle")
     return directory / "bundle", best["metrics"]
 
 
@@ -129,10 +131,10 @@ def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.R
     splits = {name: _split(part, card["labels"], config, fits, device) for name, part in found.items() if len(part)}
     if "train" not in splits:
         raise TrainError(f"{clips_dir}: no training clips; change the `split` section")
-    skeleton = kind_module("prepare", config.prepare.kind).skeleton(config.prepare)
+    skeleton = of_dict(card["skeleton"])
     augment = Augment(config.augment, skeleton, tuple(card["channels"]), config.seed)
     torch.manual_seed(config.seed)
-    network = recogniser.build(config, tuple(card["channels"]), card["labels"])
+    network = recogniser.build(config, skeleton, tuple(card["channels"]), card["labels"])
     loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, device)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from raysign.config import Config, kind_module
+from raysign.skeleton import Skeleton
 
 
 class Recogniser(nn.Module):
@@ -30,9 +31,8 @@ class Recogniser(nn.Module):
         return self.task(h, mask.any(1))
 
 
-def build(config: Config, channels: tuple[str, ...], labels: list[str]) -> Recogniser:
-    """An untrained recogniser for the clips of the config's recipe. Weights come from torch's generator."""
-    skeleton = kind_module("prepare", config.prepare.kind).skeleton(config.prepare)
+def build(config: Config, skeleton: Skeleton, channels: tuple[str, ...], labels: list[str]) -> Recogniser:
+    """An untrained recogniser for clips of the skeleton's points. Weights come from torch's generator."""
     encoder = kind_module("model", config.model.kind).Encoder(config.model, skeleton, len(channels))
     task = kind_module("task", config.task.kind).Task(config.task, encoder.width, list(labels))
     return Recogniser(encoder, task)

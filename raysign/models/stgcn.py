@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import nn
 
+from raysign import graph
 from raysign.config import Section
 from raysign.models._layers import MaskedBatchNorm, merge_frames
 from raysign.skeleton import Skeleton
@@ -92,7 +93,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.width, self.bones = options.width, options.bones
         given = 2 * channels - 1 if options.bones else channels
-        self.register_buffer("adjacency", torch.from_numpy(skeleton.adjacency()), persistent=False)
+        self.register_buffer("adjacency", torch.from_numpy(graph.symmetric(skeleton)[0]), persistent=False)
         self.register_buffer("parents", torch.tensor(skeleton.parents()), persistent=False)
         self.input = MaskedBatchNorm(given * skeleton.points, axis=2)
         self.blocks = nn.ModuleList(

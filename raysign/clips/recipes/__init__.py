@@ -1,7 +1,8 @@
 """One file per recipe that turns landmarks into a clip. Each has
 
 class Options(Section)                    kind (its file's name) and the recipe's settings
-skeleton(options) -> Skeleton             the points of its clips
+skeleton(options, layout) -> Skeleton     the points of clips made from landmarks of a layout; ConfigError when it
+                                          cannot make any
 CHANNELS: tuple[str, ...]                 names of the channels; the last one is `visibility`
 apply(landmarks, options) -> ndarray      (M, T, V, C) float32 without NaN; ClipError when nothing can be used
 """

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from raysign import skeleton as skeletons
 from raysign.config import Section
-from raysign.errors import ClipError
+from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
 from raysign.skeleton import LEFT_SHOULDER, LEFT_WRIST, NOSE, RIGHT_SHOULDER, RIGHT_WRIST, Skeleton
 
@@ -41,8 +41,16 @@ class Options(Section):
     )
 
 
-def skeleton(options: Options) -> Skeleton:
-    """The kept points: 59 for pose and hands; order pose, face, left_hand, right_hand whatever the options' order."""
+def skeleton(options: Options, layout: str) -> Skeleton:
+    """The kept points: 59 for pose and hands; order pose, face, left_hand, right_hand whatever the options' order.
+
+    ConfigError when the layout has none of the parts, or another number of points in one.
+    """
+    given, sizes = dict(skeletons.layout(layout).parts), dict(skeletons.LAYOUTS["holistic_543"].parts)
+    kept = [part for part in options.parts if part in given]
+    if not kept or any(given[part] != sizes[part] for part in kept):
+        found = f"{layout[:40]} of {', '.join(f'{part} ({count})' for part, count in given.items())}"
+        raise ConfigError(f"prepare.kind: shoulder_centered needs MediaPipe's pose or hands, found {found}")
     return _skeleton(options.parts)
 
 
@@ -62,7 +70,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     persons, frames, points, _ = values.shape
     if frames < options.min_frames:
         raise ClipError(f"found {frames} frames, expected at least {options.min_frames} (prepare.min_frames)")
-    given, kept = skeletons.layout(landmarks.layout).slices, skeleton(options).slices
+    given, kept = skeletons.layout(landmarks.layout).slices, _skeleton(options.parts).slices
     values = values.reshape(-1, points, 3)
     visibility = landmarks.visibility[:, :frames].reshape(-1, points)
     x = _picked(values, visibility, given, kept)
