@@ -43,7 +43,7 @@ def plain_errors(verb):
 
 
 def verb(name: str | None = None, base: dict | None = None):
-    """A verb that takes a config from its arguments, merged over `base`."""
+    """A verb that takes a config from its arguments, merged over `base` where they are none by themselves."""
 
     def decorate(function):
         @main.command(name or function.__name__, epilog=CONFIG_HELP)
@@ -52,8 +52,15 @@ def verb(name: str | None = None, base: dict | None = None):
         @wraps(function)
         def command(config: tuple[str, ...], **options):
             from raysign.config import load
+            from raysign.errors import ConfigError
 
-            return function(load(config, base), **options)
+            try:
+                settings = load(config)
+            except ConfigError:
+                if base is None:
+                    raise
+                settings = load(config, base)
+            return function(settings, **options)
 
         return command
 

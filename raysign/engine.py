@@ -69,7 +69,12 @@ def cpus(settings: config.Ray) -> int:
     if ray.is_initialized() or settings.address or os.environ.get("RAY_ADDRESS"):
         connect(settings)
         return _in_use()
-    return settings.cpus or len(os.sched_getaffinity(0))
+    return settings.cpus or usable_cpus()
+
+
+def usable_cpus() -> int:
+    """CPUs this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _in_use() -> int:

@@ -43,15 +43,19 @@ def landmarks(config: Config) -> dict:
     }  # fmt: skip
     rows = _carried_out(config, plan.units, work.Worker, arguments, actors=workers if media else None)
     done = list(work.progress(rows, plan, "extract" if media else "import"))
-    sections = {"source": config.source.model_dump(mode="json"), "extract": config.extract.model_dump(mode="json")}
-    return work.finish(config.landmarks_dir, plan, done, config=sections, seconds=time.time() - began)
+    return work.finish(config.landmarks_dir, plan, done, config=_sections(config), seconds=time.time() - began)
+
+
+def _sections(config: Config) -> dict:
+    """What the landmarks follow from."""
+    return {name: getattr(config, name).model_dump(mode="json") for name in ("source", "extract")}
 
 
 def prepare(config: Config) -> Path:
     """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from."""
     from raysign.clips import prepare as stage
 
-    if store.read_card(config.landmarks_dir) is None:
+    if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
         landmarks(config)
     began = time.time()
     plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
@@ -69,10 +73,7 @@ def train(config: Config) -> Path:
     """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<home>/bundle`."""
     from raysign.learn import distribute
 
-    clips = prepare(config)
-    if config.train.workers:
-        engine.connect(config.ray, dashboard=True)
-    made = distribute.train(config, clips, config.home / "train")
+    made = distribute.train(config, prepare(config), config.home / "train")
     return _publish(made, config.home / "bundle")
 
 
@@ -131,7 +132,7 @@ def demo_config(out: Path) -> Config:
 def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
     """The manifest rows of the units, worked on by the cluster; no cluster is started for nothing to do."""
     if units:
-        engine.connect(config.ray)
+        engine.connect(config.ray, dashboard=config.train.workers > 0)  # training may follow on the same cluster
         yield from engine.stream(units, worker, arguments, actors=actors)
 
 

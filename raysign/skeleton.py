@@ -100,8 +100,7 @@ class Skeleton:
 
 
 _BONES = {"pose": POSE_BONES, "face": FACE_BONES, "left_hand": HAND_BONES, "right_hand": HAND_BONES}
-_COUNTS = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
-PARTS = tuple(_COUNTS)
+COUNTS = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
 
 
 def of_parts(name: str, kept: dict[str, tuple[int, ...]]) -> Skeleton:
@@ -138,7 +137,7 @@ def _twin(part: str, point: int) -> tuple[str, int]:
 
 
 def _whole(name: str, *parts: str) -> Skeleton:
-    return of_parts(name, {part: tuple(range(_COUNTS[part])) for part in parts})
+    return of_parts(name, {part: tuple(range(COUNTS[part])) for part in parts})
 
 
 def _body(name: str, count: int, bones: str, twins: str, centre: int, start: int = 0) -> Skeleton:

@@ -121,7 +121,7 @@ def write_card(directory: Path, stage: str, key: str, *, config: dict, counts: d
                **more: Any) -> dict:  # fmt: skip
     """Write `card.json`, the last thing a stage writes: a stage without one is not finished.
 
-    counts: what is in the stage. dropped: reason -> number of clips left out. Returns the card.
+    counts: what is in the stage. dropped: reason -> number of clips left out. Returns the card as it is read back.
     """
     card = {
         "schema": VERSION, "stage": stage, "key": key, "counts": counts, "dropped": dropped,
@@ -129,7 +129,7 @@ def write_card(directory: Path, stage: str, key: str, *, config: dict, counts: d
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **more,
     }  # fmt: skip
     write_json(directory / "card.json", card)
-    return card
+    return read_json(directory / "card.json")
 
 
 def read_card(directory: Path) -> dict | None:

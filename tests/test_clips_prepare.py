@@ -155,3 +155,22 @@ def test_many_workers_write_the_same_bytes_as_one(tmp_path):
     rows = list(engine.stream(made.units, prepare.Worker, arguments))
     assert sum(r["clips"] for r in rows) == 24
     assert contents(made.directory) == contents(alone.directory)
+
+
+def test_a_clip_that_left_the_source_is_not_trained_on(tmp_path):
+    directory = landmarks(tmp_path)
+    before, _ = make(tmp_path)
+    store.write_json(directory / "card.json", {"gone": ["clip07"]})
+    after, card = make(tmp_path)
+    assert after.key != before.key
+    assert "clip07" not in store.read_columns(after.directory, "id")["id"].to_pylist()
+    assert card["dropped"] == {"no longer in the source": 1}
+
+
+def test_landmarks_that_no_recipe_can_use_are_refused_before_any_work(tmp_path):
+    one = Landmarks(np.ones((1, 4, 25, 3), np.float32), np.ones((1, 4, 25), np.float32), "ntu_25")
+    landmarks(tmp_path, [row(number, one) for number in range(6)])
+    with pytest.raises(
+        ConfigError, match=r"needs MediaPipe's pose, left_hand or right_hand, found ntu_25 of body \(25\)"
+    ):
+        make(tmp_path)

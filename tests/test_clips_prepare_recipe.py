@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from raysign.clips.recipes import shoulder_centered
-from raysign.errors import ClipError
+from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
 from raysign.skeleton import FACE_POINTS, FACE_ROOT, LAYOUTS
 
@@ -94,6 +94,13 @@ def test_one_hand_goes_to_the_wrist_it_is_nearest_to_whatever_its_name(hand, nam
     assert not x[:, :, other].any()
 
 
+def test_a_hand_is_not_given_to_a_wrist_that_nobody_sees():
+    values, visibility = signer()
+    values[:, :, 16] = values[:, :, 54:] = np.nan
+    hand = apply(values, visibility)[0, :, 17:38]
+    assert (hand[..., 3] > 0).all()
+
+
 def test_hands_that_no_wrist_tells_apart_keep_their_names():
     values, visibility = signer()
     values[:, :, 16] = values[:, :, 15]
@@ -168,7 +175,7 @@ def test_layouts_without_pose_or_hands_are_filled_with_unseen_points(scale):
     x = apply(values, visibility, "pose_33", scale=scale)
     assert not x[:, :, 17:].any()
     assert x[:, :, :17].any()
-    with pytest.raises(ClipError, match="none of the kept parts is seen in any of 6 frames of pose_33"):
+    with pytest.raises(ConfigError, match=r"needs MediaPipe's left_hand, found pose_33 of pose \(33\)"):
         apply(values, visibility, "pose_33", parts=("left_hand",))
 
 

@@ -69,7 +69,8 @@ def test_only_new_changed_and_otherwise_extracted_clips_are_read(tmp_path):
 def test_rows_whose_clip_is_gone_are_kept_and_counted(tmp_path):
     extract(tmp_path, refs("a", "b"))
     plan, card, _ = extract(tmp_path, refs("a"))
-    assert plan.gone == card["counts"]["gone"] == 1
+    assert plan.gone == card["gone"] == ["b"]
+    assert card["counts"]["gone"] == 1
     assert card["counts"]["clips"] == 2
 
 
@@ -214,3 +215,9 @@ def test_rows_are_flat_lists_that_any_tool_reads(tmp_path):
     assert pa.types.is_list(table.schema.field("values").type)
     assert len(table["values"][0]) == 4 * 543 * 3
     assert not (tmp_path / ".work").exists()
+
+
+def test_a_stage_is_not_whole_while_a_run_is_at_work(tmp_path):
+    extract(tmp_path, refs("a"))
+    work.plan(refs("a", "b"), tmp_path, "e1")
+    assert store.read_card(tmp_path) is None

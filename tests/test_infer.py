@@ -178,7 +178,7 @@ def test_clips_of_another_recipe_are_refused(bundle_dir, landmarks_dir, tmp_path
 
 def test_a_gloss_the_bundle_does_not_know_is_named(bundle, clips_dir, tmp_path):
     labels = ["sign00", "sign01", "sign99"]
-    bundles.Bundle(bundle.config, labels, CHANNELS, bundle.network).save(tmp_path / "bundle")
+    bundles.Bundle(bundle.config, SKELETON, labels, CHANNELS, bundle.network).save(tmp_path / "bundle")
     with pytest.raises(BundleError, match="gloss 'sign02' is none of the bundle's 3"):
         evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
 
@@ -208,7 +208,7 @@ def landmark_file(path, landmarks):
     rows = [
         {"type": part, "landmark_index": i, "frame": t, **dict(zip("xyz", landmarks.values[0, t, place], strict=True))}
         for t in range(landmarks.values.shape[1])
-        for part, where in schema.LAYOUTS[landmarks.layout].slices.items()
+        for part, where in layout(landmarks.layout).slices.items()
         for i, place in enumerate(range(where.start, where.stop))
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -273,14 +273,14 @@ def test_an_npz_is_read_as_those_of_training_were(tmp_path, bundle, caplog):
     values = np.stack([clip.values[0, :frames].reshape(frames, -1) for clip in clips])
     np.savez(tmp_path / "new.npz", x=values)
     tree = settings("source.kind=npz", f"source.path={tmp_path}", "source.gloss=label")
-    bundles.Bundle(tree, LABELS, CHANNELS, bundle.network).save(tmp_path / "bundle")
+    bundles.Bundle(tree, SKELETON, LABELS, CHANNELS, bundle.network).save(tmp_path / "bundle")
     rows = list(predict(tmp_path / "bundle", [tmp_path / "new.npz"]))
     assert [bool(row["error"]) for row in rows] == [False] * 3
     assert not caplog.records
 
 
 def test_landmarks_of_another_extractor_are_warned_of_once(bundle, landmarks_dir, tmp_path, caplog):
-    bundles.Bundle(bundle.config, LABELS, CHANNELS, bundle.network, {"extractor": "another"}).save(tmp_path)
+    bundles.Bundle(bundle.config, SKELETON, LABELS, CHANNELS, bundle.network, {"extractor": "another"}).save(tmp_path)
     shards = store.shards(landmarks_dir)
     list(predict(tmp_path, shards))
     assert [record.message.count("trained on those of another") for record in caplog.records] == [1]

@@ -81,8 +81,8 @@ def test_the_same_figures_give_the_same_picture():
 
 
 def test_training_curves_pass_over_what_is_missing_or_not_finite():
-    rows = [{"epoch": 0, "train/loss": 2.0, "lr": 1e-3}, {"epoch": 1, "train/loss": float("nan"), "val/top1": 0.5}, {}]
-    picture = plots.training_curves(rows)
+    first, second = {"epoch": 0, "train/loss": 2.0, "train/lr": 1e-3}, {"epoch": 1, "train/loss": float("nan")}
+    picture = plots.training_curves([first, {**second, "val/top1": 0.5}, {}])
     assert picture
     assert is_png(picture)
 

@@ -89,7 +89,7 @@ def test_a_declared_skeleton_has_its_bones_twins_and_centre():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"bones": [["head", "hnad"]]}, "'hnad' is none of the points; did you mean 'hand'"),
+        ({"bones": [["head", "hnad"]]}, "'hnad' is none of the points; did you mean 'head'"),
         ({"points": ["hand", "hand", "head"]}, "a name occurs twice"),
     ],
 )

@@ -361,7 +361,7 @@ def test_a_subset_of_points_goes_to_its_places(tmp_path):
         ({"x": np.zeros((3, 5, 257))}, {}, r"shape \(3, 5, 257\), expected .* pose 33x4 \+ left_hand 21x3"),
         ({"x": words(), "y": [1, 2]}, {"gloss": "y"}, "`y` has 2 entries, expected one for each of 3 clips"),
         ({"x": words(), "y": [1, 2, 3]}, {"gloss": "y", "label_names": ["a"]}, "no number from 0 to 0"),
-        ({"x": words(), "i": ["a", "a", "b"]}, {"id": "i"}, "clip name 'w/a' occurs twice"),
+        ({"x": words(), "i": ["a", "a", "b"]}, {"id": "i"}, "found more than once: w/a"),
         ({"x": np.array([{}, 1], dtype=object)}, {}, "`x` holds Python objects"),
         ({"x": words(), "y": np.array(["a", 1, None], dtype=object)}, {"gloss": "y"}, "`y` holds Python objects"),
     ],

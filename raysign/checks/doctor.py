@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from raysign import engine
 from raysign.config import Config
 
 GIB = 1024**3
@@ -164,8 +165,7 @@ def _decoding(_: Config) -> Iterator[Check]:
 
 
 def _cpus(_: Config) -> Iterator[Check]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    yield Check("CPUs", True, f"{usable}; extraction runs one landmarker on each")
+    yield Check("CPUs", True, f"{engine.usable_cpus()}; extraction runs one landmarker on each")
 
 
 def _gpus(config: Config) -> Iterator[Check]:

@@ -60,7 +60,8 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
         raise StoreError(f"{landmarks_dir}: no landmarks; run `raysign extract` or `raysign import` first")
     rows = pa.concat_tables([table for _, table in shards]).to_pylist()
     _refuse_twins(rows, landmarks_dir)
-    reasons = [_reason(row) for row in rows]
+    gone = set((store.read_card(landmarks_dir) or {}).get("gone", ()))
+    reasons = ["no longer in the source" if row["id"] in gone else _reason(row) for row in rows]
     usable = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     if not usable:
         found = "; ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common(3))
@@ -72,7 +73,9 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
     reasons = [why or ("" if chosen[row["id"]] else "no split") for row, why in zip(rows, reasons, strict=True)]
     places = [path for path, table in shards for _ in range(len(table))]
-    key = _key(settings, zip(places, rows, strict=True))
+    skeleton = _skeleton({row["layout"] for row in usable}, settings)
+    offered = [(path, row) for path, row in zip(places, rows, strict=True) if row["id"] not in gone]
+    key = _key(settings, skeleton, offered)
     units = [
         {"shard": name, "splits": [chosen.get(clip) or "" for clip in table["id"].to_pylist()]}
         for name, table in shards
@@ -84,7 +87,6 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
         if why
     ]
     dropped = pa.Table.from_pylist(left_out, DROPPED)
-    skeleton = _skeleton({row["layout"] for row in usable}, settings)
     return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, skeleton, dropped)
 
 
@@ -105,12 +107,12 @@ def _refuse_twins(rows: list[dict], directory: Path) -> None:
         raise StoreError(f"{directory}: clip {name!r} is stored twice; delete the directory and fill it again")
 
 
-def _key(settings: config.Config, rows: Iterable[tuple[str, dict]]) -> str:
+def _key(settings: config.Config, skeleton: Skeleton, rows: Iterable[tuple[str, dict]]) -> str:
     """Hash of all that the shards of clips follow from: the landmarks' rows by shard, recipe, splits and seed."""
     names = ("id", "stamp", "extractor", "gloss", "category", "signer", "split", "error")
     content = sorted((shard, *(row[name] for name in names)) for shard, row in rows)
     sections = [section.model_dump(mode="json") for section in (settings.prepare, settings.split)]
-    return store.fingerprint([schema.VERSION, sections, settings.seed, content])
+    return store.fingerprint([schema.VERSION, sections, asdict(skeleton), settings.seed, content])
 
 
 # ---------------------------------------------------------------- in a worker

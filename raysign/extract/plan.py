@@ -31,9 +31,9 @@ class Plan:
     """What a run has to do.
 
     units: {"unit": name, "clips": JSON list of clips, "count"}. extractor: fingerprint of what reads them. run: this
-    run's id. total: clips of the source. kept: clips done before, quarantined ones included. gone: rows whose clip the
-    source no longer offers (kept as well). changed: rows dropped because their file or the extractor changed, or to be
-    tried again. recovered: clips saved from the journals of a killed run.
+    run's id. total: clips of the source. kept: clips done before, quarantined ones included. gone: ids of rows whose
+    clip the source no longer offers (kept, but not prepared). recovered: clips saved from the journals of a killed run.
+    before: the card of the run before, if that one ended.
     """
 
     units: list[dict]
@@ -41,9 +41,9 @@ class Plan:
     run: str
     total: int
     kept: int
-    gone: int
-    changed: int
+    gone: list[str]
     recovered: int
+    before: dict
 
     @property
     def todo(self) -> int:
@@ -61,35 +61,34 @@ def plan(refs: list[ClipRef], directory: Path, extractor: str, *, retry: bool = 
     """
     directory.mkdir(parents=True, exist_ok=True)
     _lock(directory)
+    before = store.read_card(directory) or {}
+    (directory / "card.json").unlink(missing_ok=True)  # from here on, until `finish`, the stage is not whole
     recovered = _recover(directory)
     for leftover in directory.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
     place = {ref.id: number for number, ref in enumerate(refs)}
     done = np.zeros(len(refs), bool)
-    gone = changed = 0
+    gone = []
     for path in store.shards(directory):
-        counts = _sift(path, refs, place, done, extractor, retry)
-        gone, changed = gone + counts[0], changed + counts[1]
+        gone += _sift(path, refs, place, done, extractor, retry)
     todo = [refs[number] for number in np.flatnonzero(~done)]
     units = [_unit(clips, extractor) for clips in (_even(todo, per_unit) if per_unit else _balanced(todo, workers))]
     run = secrets.token_hex(4)
     store.write_bytes(desk(directory) / "run", run.encode())
-    return Plan(units, extractor, run, len(refs), int(done.sum()), gone, changed, recovered)
+    return Plan(units, extractor, run, len(refs), int(done.sum()), gone, recovered, before)
 
 
-def _sift(
-    path: Path, refs: list[ClipRef], place: dict, done: np.ndarray, extractor: str, retry: bool
-) -> tuple[int, int]:
+def _sift(path: Path, refs: list[ClipRef], place: dict, done: np.ndarray, extractor: str, retry: bool) -> list[str]:
     """Mark the clips that this shard holds as done; write it anew when rows must go or labels have changed.
 
-    Returns the numbers of rows whose clip is gone from the source, and of rows dropped.
+    Returns the ids of rows whose clip is gone from the source.
     """
     about = store.read_table(path, ["id", "stamp", "extractor", "error", *_KNOWN]).to_pylist()
-    keep, stale, gone = [], False, 0
+    keep, stale, gone = [], False, []
     for row in about:
         number = place.get(row["id"])
         if number is None:
-            gone += 1
+            gone.append(row["id"])
             keep.append(True)
             continue
         ref = refs[number]
@@ -101,7 +100,7 @@ def _sift(
         row.update(said)
     if stale or not all(keep):
         _rewrite(path, about, keep)
-    return gone, len(keep) - sum(keep)
+    return gone
 
 
 def _rewrite(path: Path, about: list[dict], keep: list[bool]) -> None:

@@ -122,7 +122,6 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
 
     rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card.
     """
-    before = store.read_card(directory) or {}
     table = _about(directory)
     bad = table.filter(table["error"].is_valid())
     who = ["id", "source", "gloss", "signer"]
@@ -140,10 +139,10 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
         directory, "landmarks", work.extractor, config=config, dropped=dict(reasons.most_common()), seconds=seconds,
         counts={
             "clips": len(good), "frames": sum(good["frames"].to_pylist()), "quarantined": len(bad),
-            "damaged": len(good) - good["note"].null_count, "gone": work.gone,
+            "damaged": len(good) - good["note"].null_count, "gone": len(work.gone),
         },
         run={"read": sum(row["clips"] for row in rows), "kept": work.kept, "recovered": work.recovered},
-        speed=speed if frames else before.get("speed", speed), seen=_seen(good),
+        speed=speed if frames else work.before.get("speed", speed), seen=_seen(good), gone=sorted(work.gone),
     )  # fmt: skip
     release(directory)
     return card

@@ -1,1 +1,1 @@
-"""From a bundle to answers: one predictor for evaluation, prediction and serving."""
+"""From a bundle to answers: one predictor for evaluation and prediction."""

@@ -62,11 +62,6 @@ def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
         yield name, clip if isinstance(clip, RaysignError) else next(rows)
 
 
-def landmarks_of_file(path: Path, bundle: Bundle) -> Iterator[Found]:
-    """(name, landmarks) of each clip in a file, or (name, error) for one that cannot be used; see `predict`."""
-    return Reader(bundle).clips(path)
-
-
 class Reader:
     """Reads files for one bundle; makes a landmarker at the first video or image and keeps it."""
 
@@ -91,9 +86,9 @@ class Reader:
                     yield from self.clips(file)
             elif not path.exists():
                 raise SourceError(f"{path}: no such file; check the spelling")
-            elif path.suffix == ".parquet":
+            elif path.suffix.lower() == ".parquet":
                 yield from self._parquet(path)
-            elif path.suffix == ".npz":
+            elif path.suffix.lower() == ".npz":
                 yield from self._npz(path)
             else:
                 yield from self._one(str(path), self._media, path)
@@ -105,6 +100,8 @@ class Reader:
             yield name, read(*arguments)
         except RaysignError as error:
             yield name, error
+        except Exception as error:  # the row boundary, as in extraction: a strange file costs that file only
+            yield name, ClipError(f"{name}: {type(error).__name__} while reading ({str(error)[:300]})")
 
     def _media(self, path: Path) -> Landmarks:
         if self.landmarker is None:

@@ -1,4 +1,4 @@
-"""The one way from clips to probabilities: evaluation, prediction and serving all come through here."""
+"""The one way from clips to probabilities: evaluation and prediction both come through here."""
 
 from collections.abc import Iterator, Sequence
 

@@ -230,7 +230,7 @@ def _worker(settings: dict) -> None:
         device = get_device()
         work(config, Path(settings["clips"]), directory, reporters.Train(ray.train.report), device)  # pyright: ignore[reportArgumentType]
     except RaysignError as error:
-        store.write_json(directory / FAILED, {"error": str(error), "kind": type(error).__name__})
+        store.write_json(directory / FAILED, {"error": str(error)})
         raise
 
 

@@ -66,8 +66,14 @@ class Tracker:
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         client = MlflowClient(self.uri)
         self.told = 0
-        self.run_id = self._known(client) or self._created(client)
-        params = [Param(name, value[:6000]) for name, value in flat(self.settings.model_dump(mode="json")).items()]
+        known = self._known(client)
+        self.run_id = known or self._created(client)
+        # a run's parameters cannot be changed; those of a training that goes on differ in what does not matter to it
+        params = (
+            []
+            if known
+            else [Param(name, value[:6000]) for name, value in flat(self.settings.model_dump(mode="json")).items()]
+        )
         all_tags = [RunTag(name, value) for name, value in {**environment(), **tags}.items()]
         client.update_run(self.run_id, status="RUNNING")
         for first in range(0, len(params), 100):

@@ -153,15 +153,15 @@ def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
 def training_curves(rows: list[dict]) -> bytes | None:
     """PNG of the losses, of the shares (top-1 and others) and of the learning rate by epoch; None without epochs.
 
-    rows: one mapping an epoch, `epoch` and named figures (`train/loss`, `val/top1`, `lr`); what is absent from a row
-    or not finite is left out.
+    rows: one mapping an epoch, `epoch` and named figures (`train/loss`, `val/top1`, `train/lr`); what is absent from
+    a row or not finite is left out.
     """
     rows = [row for row in rows if _finite(row.get("epoch"))]
     names = sorted({name for row in rows for name, value in row.items() if _finite(value)})
     groups = [
         ("loss", [name for name in names if name.endswith("loss")]),
         ("share of clips", [n for n in names if "/" in n and n.rsplit("/", 1)[1].startswith(("top", "macro", "acc"))]),
-        ("learning rate", [name for name in names if name == "lr"]),
+        ("learning rate", [name for name in names if name.endswith("/lr")]),
     ]
     groups = [(title, members) for title, members in groups if members]
     if not groups:

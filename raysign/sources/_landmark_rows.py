@@ -5,9 +5,8 @@ from itertools import pairwise
 import numpy as np
 
 from raysign.errors import ClipError, nearest
-from raysign.skeleton import LAYOUTS, border_visibility
+from raysign.skeleton import COUNTS, LAYOUTS, border_visibility
 
-COUNTS = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
 _IRISES = 10  # points 468-477 of a refined face mesh: left out, as the layout has the mesh itself
 _DROP = -1
 

@@ -1,6 +1,6 @@
 """Landmark files: one Parquet file a clip, one row for each landmark of each frame.
 
-Three schemas are read, told apart by their columns:
+Two schemas are read, told apart by their columns:
   type, landmark_index, frame, x, y, z[, visibility]     `<gloss>/<clip>_landmarks.parquet`, or asl-signs (GISLR)
   frame_id, landmark_id ("frame-part-index"), x, y, z[, body_part, visibility]     an older generation of the first
 Other columns are not read. Frames are kept in order of their numbers, wherever these begin; a number that is missing
@@ -24,6 +24,7 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._landmark_rows import dense
+from raysign.sources._media import require_unique
 
 
 class Options(Section):
@@ -74,7 +75,7 @@ def clips(options: Options) -> list[ClipRef]:
         raise SourceError(
             f"{root}: found no landmark files; expected .parquet files of type, landmark_index, frame, x, y, z"
         )
-    return [_marked(ref, options) for ref in refs]
+    return require_unique([_marked(ref, options) for ref in refs], root)
 
 
 def _found(root: Path) -> Iterator[ClipRef]:

@@ -119,7 +119,8 @@ def _glosses(value: Any) -> tuple[str, ...]:
 
 
 def _split(value: str | None, place: str) -> str | None:
-    known = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
+    known = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
+             "test": "test", "testing": "test"}  # fmt: skip
     if value is None:
         return None
     if value.lower() not in known:

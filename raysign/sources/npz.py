@@ -16,6 +16,7 @@ from raysign import skeleton, store
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
+from raysign.sources._media import require_unique
 
 CHANNELS = ("x", "y", "z", "visibility")
 
@@ -75,11 +76,7 @@ def clips(options: Options) -> list[ClipRef]:
         raise SourceError(f"{root}: found {found}, expected an npz file or a folder of them")
     base = root if root.is_dir() else root.parent
     refs = [ref for file in files for ref in _clips_of(file, file.relative_to(base), options)]
-    names = [ref.id for ref in refs]
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})[0]
-        raise SourceError(f"{root}: clip name {twice!r} occurs twice; names of `{options.id}` must be unique")
-    return refs
+    return require_unique(refs, root)
 
 
 def _clips_of(file: Path, relative: Path, options: Options) -> list[ClipRef]:
@@ -113,8 +110,6 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     except SourceError as error:
         raise ClipError(str(error)) from None
     clip = np.asarray(clip, np.float32).reshape(-1, sum(len(p) * len(c) for _, p, c in _blocks(options)))
-    if frames is None and clip_axis and array.ndim - _trailing(array.shape, options) == 1:
-        frames = 1
     values, visibility = _unpack(clip[:frames], options)
     if not np.isfinite(values).any():
         raise ClipError(f"{ref.id}: no point is seen in any of {len(values)} frames")

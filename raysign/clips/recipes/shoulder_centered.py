@@ -50,7 +50,8 @@ def skeleton(options: Options, layout: str) -> Skeleton:
     kept = [part for part in options.parts if part in given]
     if not kept or any(given[part] != sizes[part] for part in kept):
         found = f"{layout[:40]} of {', '.join(f'{part} ({count})' for part, count in given.items())}"
-        raise ConfigError(f"prepare.kind: shoulder_centered needs MediaPipe's pose or hands, found {found}")
+        wanted = " or ".join((", ".join(options.parts[:-1]), options.parts[-1])).removeprefix(" or ")
+        raise ConfigError(f"prepare.kind: shoulder_centered needs MediaPipe's {wanted}, found {found}")
     return _skeleton(options.parts)
 
 
@@ -70,7 +71,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     persons, frames, points, _ = values.shape
     if frames < options.min_frames:
         raise ClipError(f"found {frames} frames, expected at least {options.min_frames} (prepare.min_frames)")
-    given, kept = skeletons.layout(landmarks.layout).slices, _skeleton(options.parts).slices
+    given, kept = skeletons.layout(landmarks.layout).slices, skeleton(options, landmarks.layout).slices
     values = values.reshape(-1, points, 3)
     visibility = landmarks.visibility[:, :frames].reshape(-1, points)
     x = _picked(values, visibility, given, kept)
@@ -137,7 +138,8 @@ def _repair_hands(
     apart = roots["hands"][:, :, None, :2] - roots["wrists"][:, None, :, :2]  # (N, hand, wrist, 2)
     distance = np.sqrt(np.einsum("nhwc,nhwc->nhw", apart, apart))
     distance[np.isnan(distance)] = 0
-    wrong = np.flatnonzero(distance[:, 0, 1] + distance[:, 1, 0] < distance[:, 0, 0] + distance[:, 1, 1])
+    told = ~np.isnan(roots["wrists"][..., 0]).any(axis=1)  # which of two is nearer, only when both are seen
+    wrong = np.flatnonzero(told & (distance[:, 0, 1] + distance[:, 1, 0] < distance[:, 0, 0] + distance[:, 1, 1]))
     if not len(wrong):
         return
     roots["hands"][wrong] = roots["hands"][wrong, ::-1]
