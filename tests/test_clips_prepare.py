@@ -170,7 +170,5 @@ def test_a_clip_that_left_the_source_is_not_trained_on(tmp_path):
 def test_landmarks_that_no_recipe_can_use_are_refused_before_any_work(tmp_path):
     one = Landmarks(np.ones((1, 4, 25, 3), np.float32), np.ones((1, 4, 25), np.float32), "ntu_25")
     landmarks(tmp_path, [row(number, one) for number in range(6)])
-    with pytest.raises(
-        ConfigError, match=r"left_hand or right_hand, found ntu_25 of body \(25\)"
-    ):
+    with pytest.raises(ConfigError, match=r"left_hand or right_hand, found ntu_25 of body \(25\)"):
         make(tmp_path)

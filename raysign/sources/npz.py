@@ -16,6 +16,7 @@ from raysign import skeleton, store
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
+from raysign.sources._arrays import TORN
 from raysign.sources._media import require_unique
 
 CHANNELS = ("x", "y", "z", "visibility")
@@ -246,7 +247,7 @@ def _opened(file: str, key: str):
     try:
         archive = np.load(file, allow_pickle=False)
         names = list(archive.files)
-    except (OSError, ValueError, zipfile.BadZipFile, AttributeError, EOFError) as error:
+    except TORN as error:
         raise SourceError(f"{file}: not readable as npz ({' '.join(str(error).split())[:120]})") from None
     if key not in names:
         raise SourceError(f"{file}: no key {key!r}, found {', '.join(names)}{nearest(key, names)}")
@@ -262,7 +263,7 @@ def _load(file: str, stamp: str, key: str) -> np.ndarray:  # noqa: ARG001
             raise SourceError(
                 f"{file}: `{key}` holds Python objects, expected numbers or strings; save it without them"
             ) from None
-        except (OSError, zipfile.BadZipFile, EOFError) as error:
+        except TORN as error:
             raise SourceError(f"{file}: `{key}` is torn ({error})") from None
 
 
@@ -271,10 +272,13 @@ def _header(file: str, stamp: str, key: str) -> tuple[int, ...]:  # noqa: ARG001
     """Shape of one array, without reading it."""
     with _opened(file, key):
         pass
-    with zipfile.ZipFile(file).open(f"{key}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = reader(member)
+    try:
+        with zipfile.ZipFile(file).open(f"{key}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = reader(member)
+    except TORN as error:
+        raise SourceError(f"{file}: `{key}` is torn ({error})") from None
     if kind.hasobject:
         raise SourceError(f"{file}: `{key}` holds Python objects, expected numbers or strings; save it without them")
     return shape

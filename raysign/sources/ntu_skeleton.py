@@ -1,0 +1,148 @@
+"""NTU RGB+D, 60 and 120: one text file a clip, `S001C002P003R002A013.skeleton`, bodies of 25 joints in metres.
+
+The name tells setup, camera, performer, repetition and action. A file is a flow of numbers: frames; for each frame the
+number of bodies; for each body 10 numbers, the first its id, then the number of joints and 12 numbers for each (x, y,
+z, four places in the pictures, a quaternion, the tracking state). Source: Shahroudy et al. (CVPR 2016), Liu et al.
+(TPAMI 2019).
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from raysign import store
+from raysign.config import AnyPath, Section
+from raysign.errors import ClipError, SourceError
+from raysign.schema import ClipRef, Landmarks
+from raysign.sources._media import require_unique
+
+LAYOUT, JOINTS, FPS = "ntu_25", 25, 30.0
+NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
+TRAIN_SUBJECTS = frozenset(  # of the cross-subject benchmark; those above 40 are of the larger set
+    (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38, 45, 46, 47, 49, 50, 52, 53, 54, 55, 56,
+     57, 58, 59, 70, 74, 78, 80, 81, 82, 83, 84, 85, 86, 89, 91, 92, 93, 94, 95, 97, 98, 100, 103)
+)  # fmt: skip
+TRACKED = (0.0, 0.5, 1.0)  # visibility of a joint that the camera did not track, inferred, tracked
+
+
+class Options(Section):
+    """A folder of `.skeleton` files."""
+
+    kind: Literal["ntu_skeleton"] = "ntu_skeleton"
+    path: AnyPath = Field(description="a folder with .skeleton files in it at any depth")
+    benchmark: Literal["xsub", "xview", "xset"] | None = Field(
+        None,
+        description="splits by performer (xsub), camera (xview) or setup (xset); None: no split",
+    )
+    missing: AnyPath | None = Field(
+        None, description="text file of clip names without a usable skeleton, one a line, which are left out"
+    )
+    persons: int = Field(2, ge=1, description="bodies kept, those seen in most frames first")
+
+
+def recognises(path: Path) -> bool:
+    """A folder with a `.skeleton` file below it."""
+    return path.is_dir() and next(path.rglob("*.skeleton"), None) is not None
+
+
+def clips(options: Options) -> list[ClipRef]:
+    """One clip per file, by name; its gloss is the action (`A013`), its signer the performer (`P003`)."""
+    if not options.path.is_dir():
+        raise SourceError(f"{options.path}: no such folder, expected one with .skeleton files")
+    left_out = _names(options.missing)
+    found = []
+    for file in sorted(options.path.rglob("*.skeleton")):
+        told = NAME.search(file.stem)
+        if told is None:
+            raise SourceError(f"{file}: expected a name such as S001C002P003R002A013.skeleton; rename or move it")
+        if told[0] in left_out:
+            continue
+        setup, camera, subject, _, action = (int(number) for number in told.groups())
+        split = _split(options.benchmark, setup, camera, subject)
+        found.append(
+            ClipRef(told[0], str(file), store.stamp(file), (f"A{action:03d}",), None, f"P{subject:03d}", split)
+        )
+    if not found:
+        raise SourceError(f"{options.path}: no .skeleton files, expected such as S001C002P003R002A013.skeleton")
+    return require_unique(found, options.path)
+
+
+def _names(listing: Path | None) -> set[str]:
+    if listing is None:
+        return set()
+    try:
+        return set(listing.read_text(encoding="utf-8").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{listing}: not readable ({error}); give a text file of clip names") from None
+
+
+def _split(benchmark: str | None, setup: int, camera: int, subject: int) -> str | None:
+    if benchmark is None:
+        return None
+    trains = {"xsub": subject in TRAIN_SUBJECTS, "xview": camera in (2, 3), "xset": setup % 2 == 0}
+    return "train" if trains[benchmark] else "test"
+
+
+def read(ref: ClipRef, options: Options) -> Landmarks:
+    """The clip's bodies, values (M, T, 25, 3) in metres as the camera sees them, NaN where a body is not in a frame.
+
+    A person is a body's id, whatever its place in a frame. Raises ClipError for a torn file or one without bodies.
+    """
+    try:
+        flow = iter(Path(ref.path).read_text(encoding="ascii").split())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClipError(f"{ref.path}: not readable ({error})") from None
+    try:
+        frames = [dict(_bodies(flow)) for _ in range(_count(flow, 100_000))]
+    except StopIteration:
+        raise ClipError(f"{ref.path}: ends in the middle of a frame") from None
+    except ValueError as error:
+        raise ClipError(f"{ref.path}: found {str(error)[:80]}, expected numbers in NTU's order") from None
+    return _stacked(ref, frames, options.persons)
+
+
+def _bodies(flow: Iterator[str]) -> list[tuple[str, np.ndarray]]:
+    """(id, (25, 12)) of each body of the next frame."""
+    found = []
+    for _ in range(_count(flow, 100)):
+        identity = _some(flow, 10)[0]
+        if (joints := _count(flow, 100)) != JOINTS:
+            raise ValueError(f"{joints} joints")
+        found.append((identity, np.array(_some(flow, 12 * JOINTS), float).reshape(JOINTS, 12)))
+    return found
+
+
+def _some(flow: Iterator[str], count: int) -> list[str]:
+    if len(found := list(islice(flow, count))) < count:
+        raise StopIteration
+    return found
+
+
+def _count(flow: Iterator[str], most: int) -> int:
+    if not 0 <= (count := int(next(flow))) <= most:
+        raise ValueError(f"a count of {count}")
+    return count
+
+
+def _stacked(ref: ClipRef, frames: list[dict[str, np.ndarray]], most: int) -> Landmarks:
+    shown = Counter(identity for frame in frames for identity in frame)
+    if not shown:
+        raise ClipError(f"{ref.path}: no body in any of {len(frames)} frames")
+    kept = [identity for identity, _ in shown.most_common(most)]
+    values = np.full((len(kept), len(frames), JOINTS, 12), np.nan, np.float32)
+    for t, frame in enumerate(frames):
+        for person, identity in enumerate(kept):
+            if identity in frame:
+                values[person, t] = frame[identity]
+    xyz, state = values[..., :3], values[..., -1]
+    gone = ~np.isfinite(xyz).all(-1) | (xyz == 0).all(-1)
+    visibility = np.asarray(TRACKED, np.float32)[np.clip(np.nan_to_num(state), 0, 2).astype(int)]
+    return Landmarks(
+        np.where(gone[..., None], np.float32(np.nan), xyz), np.where(gone, np.float32(np.nan), visibility), LAYOUT, FPS
+    )

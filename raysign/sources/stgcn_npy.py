@@ -1,0 +1,138 @@
+"""Arrays of st-gcn and its many descendants: `<split>_data.npy` (N, C, T, V, M) beside `<split>_label.pkl`.
+
+The pickle holds (names, labels). Channels are x, y, z, or x, y and a score for poses found in pictures, where st-gcn
+has subtracted one half from x and y. A joint of zeros was not seen. The array is memory-mapped, whatever its size.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, field_validator
+
+from raysign import skeleton, store
+from raysign.config import AnyPath, Section
+from raysign.errors import ClipError, ConfigError, SourceError
+from raysign.schema import ClipRef, Landmarks
+from raysign.sources._arrays import TORN
+from raysign.sources._media import require_unique
+from raysign.sources._plain_pickle import load
+
+BY_POINTS = {18: "openpose_18", 25: "ntu_25", 24: "ntu_edge_24", 27: "minimal_27", 17: "coco_17"}
+SCORED = {"openpose_18", "minimal_27", "coco_17"}  # third channel a score, and one half subtracted from x and y
+SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
+
+
+class Options(Section):
+    """npy and pkl of st-gcn."""
+
+    kind: Literal["stgcn_npy"] = "stgcn_npy"
+    path: AnyPath = Field(description="a folder of <split>_data.npy and <split>_label.pkl, or one npy file")
+    layout: str | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
+    scored: bool | None = Field(
+        None, description="channels are x - 0.5, y - 0.5, score instead of x, y, z; None: by the layout"
+    )
+    label_names: AnyPath | None = Field(None, description="text file, a name for each label number, one a line")
+    fps: float = Field(0.0, ge=0, description="frames a second; 0: unknown")
+
+    @field_validator("layout")
+    @classmethod
+    def _known(cls, name: str | None) -> str | None:
+        try:
+            return name and skeleton.layout(name).name
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+
+def recognises(path: Path) -> bool:
+    """A `*_data.npy` with its labels, or a folder of such."""
+    files = sorted(path.glob("*_data*.npy")) if path.is_dir() else [path]
+    return any(file.suffix == ".npy" and file.is_file() and _labels_of(file).is_file() for file in files)
+
+
+def clips(options: Options) -> list[ClipRef]:
+    """The clips of each file in its order. SourceError when labels are missing or do not fit the array."""
+    root = options.path
+    files = sorted(root.glob("*_data*.npy")) if root.is_dir() else [root]
+    if not files or not root.exists():
+        raise SourceError(f"{root}: found no data, expected train_data.npy beside train_label.pkl")
+    names = _names(options.label_names)
+    found = [ref for file in files for ref in _clips_of(file, names)]
+    return require_unique(found, root)
+
+
+def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
+    array, told = _mapped(str(file), _stamp(file)), load(_labels_of(file))
+    if not isinstance(told, list | tuple) or len(told) < 2 or len(told[0]) != len(told[1]):
+        raise SourceError(f"{_labels_of(file)}: expected (names, labels) of equal length")
+    if len(told[0]) != len(array):
+        raise SourceError(f"{_labels_of(file)}: {len(told[0])} labels for the {len(array)} clips of {file.name}")
+    split = SPLITS.get(file.stem.split("_")[0])
+    try:
+        glosses = [names[int(label)] if names else str(int(label)) for label in told[1]]
+    except (IndexError, TypeError, ValueError):
+        raise SourceError(f"{_labels_of(file)}: a label is no number from 0 to {len(names) - 1}") from None
+    mark = _stamp(file)
+    return [
+        ClipRef(Path(str(name)).stem, str(file), mark, (gloss,), split=split, index=i)
+        for i, (name, gloss) in enumerate(zip(told[0], glosses, strict=True))
+    ]
+
+
+def read(ref: ClipRef, options: Options) -> Landmarks:
+    """One clip: values (M, T, V, 3), NaN for joints of zeros; frames and persons without any joint at the end are cut.
+
+    ClipError when no joint is seen.
+    """
+    try:
+        x = np.asarray(_mapped(ref.path, ref.stamp)[ref.index], np.float32).transpose(3, 1, 2, 0)  # (M, T, V, C)
+    except SourceError as error:
+        raise ClipError(str(error)) from None
+    name = options.layout or BY_POINTS.get(x.shape[2])
+    if name is None or skeleton.layout(name).points != x.shape[2]:
+        raise ClipError(f"{ref.path}: {x.shape[2]} points, which is not {name or 'a known layout'}; set source.layout")
+    seen = np.isfinite(x).all(-1) & (x != 0).any(-1)
+    if not seen.any():
+        raise ClipError(f"{ref.id}: no joint is seen in any of {x.shape[1]} frames")
+    persons, frames = (int(np.flatnonzero(seen.any(axes))[-1]) + 1 for axes in ((1, 2), (0, 2)))
+    x, seen = x[:persons, :frames], seen[:persons, :frames]
+    scored = options.scored if options.scored is not None else name in SCORED
+    values, visibility = np.zeros((*seen.shape, 3), np.float32), np.ones(seen.shape, np.float32)
+    if scored:
+        values[..., :2], visibility = x[..., :2] + 0.5, np.clip(x[..., 2], 0, 1)
+        seen &= visibility > 0
+    else:
+        values[..., : x.shape[-1]] = x[..., :3]
+    nan = np.float32(np.nan)
+    return Landmarks(np.where(seen[..., None], values, nan), np.where(seen, visibility, nan), name, options.fps)
+
+
+def _labels_of(file: Path) -> Path:
+    return file.with_name(file.stem.split("_data")[0] + "_label.pkl")
+
+
+def _names(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: not readable ({error}); give a text file with one name a line") from None
+
+
+def _stamp(file: Path) -> str:
+    return store.stamp(file) if file.is_file() else "missing"
+
+
+@lru_cache(maxsize=8)
+def _mapped(file: str, stamp: str) -> np.ndarray:  # noqa: ARG001 - the stamp tells a changed file
+    try:
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    except TORN as error:
+        raise SourceError(f"{file}: not readable as npy ({str(error)[:120]})") from None
+    if array.ndim != 5 or array.shape[1] not in (2, 3) or array.dtype.kind != "f":
+        raise SourceError(
+            f"{file}: shape {array.shape} of {array.dtype}, expected floats (clips, 2 or 3, frames, points, persons)"
+        )
+    return array
