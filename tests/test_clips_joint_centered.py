@@ -28,7 +28,9 @@ def apply(layout, values, visibility, **changes):
 def test_where_someone_stands_does_not_matter(layout, origin):
     values, visibility = person(layout, 2)
     found = apply(layout, values, visibility, origin=origin)
-    assert np.allclose(apply(layout, values + np.float32([1, -2, 3]), visibility, origin=origin), found, atol=1e-5)
+    assert np.allclose(
+        apply(layout, values + np.array([1, -2, 3], np.float32), visibility, origin=origin), found, atol=1e-5
+    )
     centre = found[0, :, LAYOUTS[layout].centre, :3]
     assert not centre[0].any()
     assert centre.any() == (origin == "clip")

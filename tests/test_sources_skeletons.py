@@ -3,6 +3,7 @@
 import os
 import pickle
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
 
+from raysign import config
+from raysign.clips.recipes import joint_centered
 from raysign.config import kind_module
 from raysign.errors import ClipError, RaysignError, SourceError
-from raysign.sources import _plain_pickle, detect, ntu_skeleton, stgcn_npy
+from raysign.skeleton import layout
+from raysign.sources import _plain_pickle, detect, npz, ntu_skeleton, stgcn_npy
 
 # ---------------------------------------------------------------- NTU
 
@@ -176,6 +180,31 @@ def test_a_folder_is_recognised_by_what_is_in_it(tmp_path):
     write_ntu(tmp_path / "b" / "S001C001P001R001A001.skeleton", [[1]])
     assert detect(tmp_path / "a") == "stgcn_npy"
     assert detect(tmp_path / "b") == "ntu_skeleton"
+
+
+# ---------------------------------------------------------------- a skeleton of one's own
+
+
+@pytest.mark.real_data
+def test_a_skeleton_declared_in_a_config_is_read_prepared_and_known_to_the_clips(real_data, tmp_path):
+    shipped = Path(__file__).parent.parent / "configs" / "msr_action3d.yaml"
+    chosen = config.load([str(shipped), f"out={tmp_path}", "ray.cpus=1"])
+    refs = npz.clips(chosen.source)
+    assert len(refs) == 290
+    assert {ref.signer for ref in refs} == {"1", "3", "5", "7", "9"}
+    with np.load(real_data / "msr_action3d_odd_subjects" / "msr_action3d_odd.npz") as stored:
+        x, lengths = stored["x"], stored["length"]
+    for ref in refs[::40]:
+        found = npz.read(ref, chosen.source)
+        seen = np.isfinite(found.values[0])
+        assert np.array_equal(found.values[0][seen], x[ref.index, : lengths[ref.index]][seen])
+        skeleton = layout(found.layout)
+        assert (skeleton.name, skeleton.points, skeleton.centre) == ("msr_20", 20, 6)
+        # bones are where they belong: hardly longer in one frame than in another
+        for child, parent in enumerate(skeleton.parents()):
+            length = np.linalg.norm(found.values[0, :, child] - found.values[0, :, parent], axis=-1)
+            assert child == parent or np.nanstd(length) < 0.2 * np.nanmean(length)
+        assert joint_centered.apply(found, chosen.prepare).shape[2:] == (20, 4)
 
 
 # ---------------------------------------------------------------- pickles

@@ -16,6 +16,7 @@ from raysign import skeleton, store
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
+from raysign.skeleton import Declaration
 from raysign.sources._arrays import TORN
 from raysign.sources._media import require_unique
 
@@ -49,6 +50,7 @@ class Options(Section):
         None, description="names of numbered labels: a key, or the list itself"
     )
     layout: str = Field("holistic_75", description="a layout of raysign.skeleton")
+    skeleton: Declaration | None = Field(None, description="a skeleton of your own, of one part `body`; not a layout")
     parts: tuple[Part, ...] = Field((), description="how the last axis unpacks; empty: the layout's parts as x, y, z")
     missing: float | None = Field(None, description="value that fills a part not seen in a frame; NaN always does")
     fps: float = Field(0.0, ge=0, description="frames a second; 0: unknown")
@@ -114,12 +116,12 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     values, visibility = _unpack(clip[:frames], options)
     if not np.isfinite(values).any():
         raise ClipError(f"{ref.id}: no point is seen in any of {len(values)} frames")
-    return Landmarks(values[None], visibility[None], options.layout, options.fps)
+    return Landmarks(values[None], visibility[None], _layout(options), options.fps)
 
 
 def _unpack(clip: np.ndarray, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """(T, F) as values (T, V, 3) and visibility (T, V)."""
-    whole = skeleton.layout(options.layout)
+    whole = skeleton.layout(_layout(options))
     values = np.full((len(clip), whole.points, 3), np.nan, np.float32)
     visibility = np.full(values.shape[:2], np.nan, np.float32)
     start = 0
@@ -146,25 +148,31 @@ def _channels(block: np.ndarray, channels: tuple[str, ...], part: str) -> tuple[
     xyz[unseen] = np.nan
     if "visibility" in channels:
         visibility = np.clip(np.nan_to_num(block[..., channels.index("visibility")]), 0, 1)
-    elif part == "pose":
-        visibility = np.ones(block.shape[:2], np.float32)
-    else:
+    elif part in ("face", "left_hand", "right_hand"):
         visibility = skeleton.border_visibility(xyz[..., :2])
+    else:
+        visibility = np.ones(block.shape[:2], np.float32)
     return xyz, np.where(unseen, np.float32(np.nan), visibility)
 
 
 # ---------------------------------------------------------------- the declared layout
 
 
+def _layout(options: Options) -> str:
+    """The layout as tables name it."""
+    return options.layout if options.skeleton is None else skeleton.text_of(options.skeleton.skeleton())
+
+
 def _blocks(options: Options) -> list[tuple[str, tuple[int, ...], tuple[str, ...]]]:
     """The (part, point indices, channels) of each block. ConfigError when they do not fit the layout."""
-    sizes = dict(skeleton.layout(options.layout).parts)
+    sizes = dict(skeleton.layout(_layout(options)).parts)
     declared = options.parts or tuple(Part(part=name) for name in sizes)  # pyright: ignore[reportCallIssue]
     found = []
     for block in declared:
         if block.part not in sizes:
             near = nearest(block.part, sizes)
-            raise ConfigError(f"source.parts: {block.part!r} is no part of {options.layout} ({', '.join(sizes)}){near}")
+            name = skeleton.layout(_layout(options)).name
+            raise ConfigError(f"source.parts: {block.part!r} is no part of {name} ({', '.join(sizes)}){near}")
         given = sizes[block.part] if block.points is None else block.points
         points = tuple(range(given)) if isinstance(given, int) else given
         if not points or max(points) >= sizes[block.part] or min(points) < 0 or len(set(points)) < len(points):

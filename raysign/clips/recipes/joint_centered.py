@@ -1,4 +1,4 @@
-"""Any skeleton seen from one of its joints: what ST-GCN and its descendants are given. All points of the layout stay."""
+"""Any skeleton seen from one of its joints, as ST-GCN and its descendants are given it. Every point stays."""
 
 from typing import Literal
 
@@ -48,7 +48,8 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     persons, frames, points, _ = values.shape
     if frames < options.min_frames:
         raise ClipError(f"found {frames} frames, expected at least {options.min_frames} (prepare.min_frames)")
-    centre = skeleton(options, landmarks.layout).centre if options.centre is None else options.centre
+    known = skeleton(options, landmarks.layout)
+    centre = known.centre if options.centre is None else options.centre
     at = values[:, :, centre]
     shown = ~np.isnan(at[..., 0])
     if not shown.any():
