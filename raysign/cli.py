@@ -116,9 +116,9 @@ def evaluate(config):
     click.echo(pipeline.summary(config, pipeline.evaluate(config)))
 
 
-@verb("config")
+@verb("config", base={"source": {"kind": "synthetic"}})
 def show_config(config):
-    """Print the resolved config tree as YAML."""
+    """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""
     click.echo(config.to_yaml(), nl=False)
 
 

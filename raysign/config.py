@@ -221,6 +221,9 @@ def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
     tree = dict(base or {})
     for argument in arguments:
         tree = _merge(tree, _tree_of(argument))
+    for key in tree:  # before anything else, or a section that is missing would hide a misspelt one
+        if key not in Config.model_fields:
+            raise ConfigError(f"{key}: unknown key{nearest(key, Config.model_fields)}")
     return _validate(Config, tree)
 
 

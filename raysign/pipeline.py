@@ -81,10 +81,15 @@ def evaluate(config: Config) -> dict:
     """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
     from raysign.infer.evaluate import evaluate as score
 
-    bundle = train(config)
-    return score(
-        bundle, prepare(config), config.evaluate.split, config.home / "evaluation", batch=config.evaluate.batch
-    )
+    clips, split = prepare(config), config.evaluate.split
+    counts = (store.read_card(clips) or {})["counts"]["split"]
+    if not counts.get(split):  # said now and not after the training
+        there = ", ".join(f"{name} ({count})" for name, count in counts.items())
+        raise ConfigError(
+            f"evaluate.split: found no clip in {split!r}, only in {there}; give each gloss more clips, change the "
+            "`split` section, or only train"
+        )
+    return score(train(config), clips, split, config.home / "evaluation", batch=config.evaluate.batch)
 
 
 def run(config: Config) -> str:
@@ -210,6 +215,7 @@ def summary(config: Config, metrics: dict) -> str:
         f"report:  {home / 'evaluation' / 'report.html'}",
         f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
     ]
+    lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]
     if config.mlflow.enabled:
         lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri_of(config)}")
     return "\n".join(lines)

@@ -67,6 +67,40 @@ def test_the_wrong_verb_for_a_source_names_the_right_one(tmp_path):
     )
 
 
+def test_an_empty_folder_is_called_empty_by_a_run(tmp_path):
+    (tmp_path / "new").mkdir()
+    assert "an empty folder" in refusal("run", tmp_path / "new")
+
+
+def test_a_typo_is_named_though_something_else_is_missing():
+    assert "did you mean 'train'" in refusal("config", "trian.epochs=3")
+
+
+def test_the_defaults_are_printed_without_a_config():
+    result = raysign("config")
+    assert result.exit_code == 0
+    assert "epochs: 60" in result.output
+
+
+def test_too_few_clips_to_test_on_are_told_before_the_training(tmp_path):
+    few = ("source.kind=synthetic", "source.takes=1", "source.signers=1", "source.glosses=2", "ray.cpus=1")
+    said = refusal("run", *few, "train.workers=0", "name=few", f"out={tmp_path}")
+    assert "found no clip in 'test', only in train (2)" in said
+    assert not list(tmp_path.rglob("weights.pt"))
+
+
+def test_what_lessens_a_figure_is_said_beside_it(tmp_path):
+    import numpy as np
+
+    x = np.random.default_rng(0).random((24, 5, 75 * 3))
+    np.savez(tmp_path / "d.npz", x=x, label=np.array(["a", "b"] * 12))
+    words = ("source.kind=npz", f"source.path={tmp_path}/d.npz", "source.gloss=label", "ray.cpus=1")
+    small = ("model.channels=4", "model.width=8", "train.epochs=1", "train.workers=0", "mlflow.enabled=false")
+    result = raysign("run", *words, *small, f"out={tmp_path}/out")
+    assert result.exit_code == 0, result.output
+    assert "note: No signer is named: the same people may train and be tested on." in result.output
+
+
 def test_predicting_without_a_bundle_is_refused(tmp_path):
     assert "raysign train" in refusal("predict", tmp_path, tmp_path)
 

@@ -57,11 +57,13 @@ def test_distance_and_spatial_take_uniform_apart(skeleton, hop):
         assert (np.count_nonzero(parts, axis=0) <= 1).all()
 
 
-@every
-@pytest.mark.parametrize("strategy", graph.STRATEGIES)
+# whose centre lies on the mid-line; the tree of `in_out` may hang on either side
+EVEN = [s for s in LAYOUTS.values() if s.mirror and s.mirror[s.centre] == s.centre]
+
+
+@pytest.mark.parametrize("skeleton", EVEN, ids=lambda s: s.name)
+@pytest.mark.parametrize("strategy", sorted(set(graph.STRATEGIES) - {"in_out"}))
 def test_a_mirrored_skeleton_has_the_same_graph(skeleton, strategy):
-    if not skeleton.mirror or skeleton.mirror[skeleton.centre] != skeleton.centre or strategy == "in_out":
-        pytest.skip("its centre or its tree is on one side")
     twins = list(skeleton.mirror)
     found = graph.adjacency(skeleton, strategy)
     assert np.allclose(found[:, twins][:, :, twins], found)

@@ -1,5 +1,6 @@
 """Skeletons of action recognition: NTU text, st-gcn arrays, and pickles that must not run."""
 
+import json
 import os
 import pickle
 from collections import OrderedDict
@@ -16,7 +17,7 @@ from raysign.clips.recipes import joint_centered
 from raysign.config import kind_module
 from raysign.errors import ClipError, RaysignError, SourceError
 from raysign.skeleton import layout
-from raysign.sources import _plain_pickle, detect, npz, ntu_skeleton, stgcn_npy
+from raysign.sources import _plain_pickle, detect, kinetics_json, npz, ntu_skeleton, pyskl_pickle, stgcn_npy
 
 # ---------------------------------------------------------------- NTU
 
@@ -182,6 +183,152 @@ def test_a_folder_is_recognised_by_what_is_in_it(tmp_path):
     assert detect(tmp_path / "b") == "ntu_skeleton"
 
 
+# ---------------------------------------------------------------- Kinetics
+
+
+def write_kinetics(file, frames=(1, 2, 4)):
+    rng = np.random.default_rng(3)
+    poses = {number: (rng.uniform(0.1, 0.9, (3, 18, 2)), rng.uniform(0.2, 1, (3, 18))) for number in frames}
+    poses[frames[0]][1][:, 7] = 0
+    data = [
+        {"frame_index": number,
+         "skeleton": [{"pose": p.ravel().tolist(), "score": s.tolist()} for p, s in zip(*people, strict=True)]}
+        for number, people in poses.items()
+    ]  # fmt: skip
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps({"data": data, "label": "dodgeball", "label_index": 3}))
+    return poses
+
+
+def kinetics(path, **changes):
+    return kinetics_json.Options.model_validate({"path": path, **changes})
+
+
+def test_the_surest_people_of_each_frame_of_kinetics_are_kept(tmp_path):
+    poses = write_kinetics(tmp_path / "kinetics_val" / "abc.json")
+    (tmp_path / "kinetics_val_label.json").write_text("{}")
+    assert detect(tmp_path) == "kinetics_json"
+    (ref,) = kinetics_json.clips(kinetics(tmp_path))
+    assert (ref.id, ref.gloss, ref.split) == ("kinetics_val/abc", ("dodgeball",), "val")
+    found = kinetics_json.read(ref, kinetics(tmp_path))
+    assert found.values.shape == (2, 4, 18, 3)
+    assert np.isnan(found.values[:, 2]).all()  # a number that is missing is a frame in which nobody is seen
+    assert np.isnan(found.values[:, 0, 7]).all()
+    xy, score = poses[4]
+    for place, person in enumerate(np.argsort(-score.sum(1))[:2]):
+        assert np.allclose(found.values[place, 3, :, :2], xy[person], atol=1e-6)
+        assert np.allclose(found.visibility[place, 3], score[person], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not readable as JSON"), ("[]", "expected a clip"), ('{"data": 3}', "expected a clip"),
+        ('{"data": [{"frame_index": 1}]}', "KeyError 'skeleton'"), ('{"data": []}', "nobody in any of 0 frames"),
+        ('{"data": [{"frame_index": 1, "skeleton": [{"pose": [1], "score": [1]}]}]}', "ValueError"),
+        ('{"data": [{"frame_index": null, "skeleton": []}]}', "TypeError"),
+    ],
+)  # fmt: skip
+def test_a_wrong_clip_of_kinetics_goes_to_quarantine(tmp_path, text, said):
+    (tmp_path / "a.json").write_text(text)
+    (ref,) = kinetics_json.clips(kinetics(tmp_path))
+    with pytest.raises(ClipError, match=said):
+        kinetics_json.read(ref, kinetics(tmp_path))
+
+
+def test_a_frame_numbered_beyond_reason_does_not_fill_the_memory(tmp_path):
+    write_kinetics(tmp_path / "a.json", frames=(1, 10**9))
+    (ref,) = kinetics_json.clips(kinetics(tmp_path))
+    with pytest.raises(ClipError, match="frames numbered 1 to 1000000000"):
+        kinetics_json.read(ref, kinetics(tmp_path))
+
+
+# ---------------------------------------------------------------- pyskl
+
+
+def write_pyskl(file, *, channels=2, points=17, **change):
+    rng = np.random.default_rng(channels)
+    keypoint = rng.uniform(10, 400, (3, 2, 6, points, channels)).astype(np.float16)
+    score = rng.uniform(0.1, 1, keypoint.shape[:4]).astype(np.float16)
+    score[0, 1, 2] = 0
+    annotations = [
+        {"frame_dir": f"clip{i}", "label": i % 2, "total_frames": 6, "img_shape": (480, 640), "keypoint": keypoint[i],
+         **({"keypoint_score": score[i]} if channels == 2 else {})}
+        for i in range(3)
+    ]  # fmt: skip
+    split = {"xsub_train": ["clip0", "clip2"], "xsub_val": ["clip1"], "xview_train": ["clip1"], "xview_val": []}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(pickle.dumps({"split": split, "annotations": annotations, **change}))
+    return keypoint.astype(np.float32), score.astype(np.float32)
+
+
+def pyskl(path, **changes):
+    return pyskl_pickle.Options.model_validate({"path": path, **changes})
+
+
+def test_a_pickle_of_pyskl_is_read_in_image_units_with_its_split(tmp_path):
+    keypoint, score = write_pyskl(tmp_path / "a.pkl")
+    options = pyskl(tmp_path / "a.pkl", benchmark="xsub")
+    refs = pyskl_pickle.clips(options)
+    assert [(r.id, r.gloss, r.split) for r in refs] == [
+        ("clip0", ("0",), "train"), ("clip1", ("1",), "val"), ("clip2", ("0",), "train"),
+    ]  # fmt: skip
+    found = pyskl_pickle.read(refs[0], options)
+    assert (found.layout, found.width, found.height) == ("coco_17", 640, 480)
+    assert np.isnan(found.values[1, 2]).all()
+    seen = np.isfinite(found.values[..., 0])
+    assert np.allclose(found.values[..., 0][seen], keypoint[0][..., 0][seen] / 640)
+    assert np.allclose(found.values[..., 1][seen], keypoint[0][..., 1][seen] / 480)
+    assert np.allclose(found.visibility[seen], score[0][seen])
+
+
+def test_three_channels_of_pyskl_are_metres(tmp_path):
+    keypoint, _ = write_pyskl(tmp_path / "a.pkl", channels=3, points=25)
+    options = pyskl(tmp_path / "a.pkl", benchmark="xsub")
+    found = pyskl_pickle.read(pyskl_pickle.clips(options)[0], options)
+    assert found.layout == "ntu_25"
+    assert np.array_equal(found.values, keypoint[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "said"),
+    [
+        ({}, {}, "found divisions 'xsub', 'xview'; set source.benchmark"),
+        ({}, {"benchmark": "xsup"}, "did you mean 'xsub'"),
+        ({"annotations": [{"label": 1}]}, {"benchmark": "xsub"}, "annotation 0: KeyError 'frame_dir'"),
+        ({"annotations": [3]}, {"benchmark": "xsub"}, "an annotation is no mapping"),
+        ({"annotations": {}}, {"benchmark": "xsub"}, "expected a pickle of split and annotations"),
+    ],
+)
+def test_a_pickle_that_is_none_of_pyskl_is_refused(tmp_path, change, options, said):
+    write_pyskl(tmp_path / "a.pkl", **change)
+    with pytest.raises(SourceError, match=said):
+        pyskl_pickle.clips(pyskl(tmp_path / "a.pkl", **options))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"keypoint": np.ones((6, 17, 2))}, "expected \\(persons, frames, points, 2 or 3"),
+        ({"keypoint": np.ones((1, 6, 19, 2))}, "19 points, which is not a known layout"),
+        ({"img_shape": None}, "no img_shape"),
+        ({"keypoint_score": np.ones(3)}, "scores of shape"),
+        ({"frame_inds": [1]}, "compressed form"),
+        ({"keypoint": [["a"]]}, "keypoints are not readable"),
+        ({"keypoint_score": np.zeros((1, 6, 17))}, "no point is seen"),
+    ],
+)
+def test_a_wrong_annotation_costs_its_clip_only(tmp_path, wrong, said):
+    good = {"frame_dir": "a", "label": 0, "img_shape": (480, 640), "keypoint": np.ones((1, 6, 17, 2))}
+    annotations = [good, {**good, "frame_dir": "b", **wrong}]
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"annotations": annotations}))
+    options = pyskl(tmp_path / "a.pkl")
+    first, second = pyskl_pickle.clips(options)
+    assert pyskl_pickle.read(first, options).values.shape == (1, 6, 17, 3)
+    with pytest.raises(ClipError, match=said):
+        pyskl_pickle.read(second, options)
+
+
 # ---------------------------------------------------------------- a skeleton of one's own
 
 
@@ -259,18 +406,22 @@ def read_all(kind, path):
             continue
 
 
-@budget(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@budget(max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_damaged_file_is_answered_with_a_clear_error(tmp_path, data):
-    kind = data.draw(st.sampled_from(["ntu_skeleton", "stgcn_npy"]))
+    kind = data.draw(st.sampled_from(["ntu_skeleton", "stgcn_npy", "pyskl_pickle", "kinetics_json"]))
     folder = tmp_path / kind
     if kind == "ntu_skeleton":
         write_ntu(folder / "S001C001P001R001A001.skeleton", [[1], [1, 2]])
-    else:
+    elif kind == "stgcn_npy":
         write_stgcn(folder)
+    elif kind == "kinetics_json":
+        write_kinetics(folder / "a.json")
+    else:
+        write_pyskl(folder / "a.pkl", split={})
     file = data.draw(st.sampled_from(sorted(folder.iterdir())))
     content = bytearray(file.read_bytes())
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     file.write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    read_all(kind, folder)
+    read_all(kind, file if kind == "pyskl_pickle" else folder)

@@ -92,7 +92,8 @@ def _kind(settings: config.Split, signers: Sequence, given: Sequence) -> str:
 def _by_share(clips: _Clips) -> tuple[list[str | None], list[str]]:
     """The shares of each gloss, whoever signs it."""
     shares = {"test": clips.settings.test, "val": clips.settings.val}
-    return _stratified(clips, shares, range(len(clips.ids))), []
+    notes = [] if any(clips.signers) else ["no signer is named: the same people may train and be tested on"]
+    return _stratified(clips, shares, range(len(clips.ids))), notes
 
 
 def _given(clips: _Clips, given: Sequence[str | None]) -> tuple[list[str | None], list[str]]:

@@ -44,11 +44,11 @@ def evaluate(
     table = pa.concat_tables(parts)
     figures = {
         **metrics(table, bundle.labels), "split": split, "clips": card["key"],
-        "training": bundle.card.get("training"), "raysign": __version__,
+        "training": bundle.card.get("training"), "raysign": __version__, "warnings": _warnings(bundle, card, split),
     }  # fmt: skip
     page = html.page(
         table, bundle.labels, title=f"{bundle.config.name} on {split} clips",
-        about=_about(bundle_dir, bundle, card, split), warnings=_warnings(bundle, card, split),
+        about=_about(bundle_dir, bundle, card, split), warnings=figures["warnings"],
         epochs=epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip
     store.write_table(out_dir / "predictions.parquet", table)
@@ -132,7 +132,6 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
         ),
         ("clips", f"{card['key']}: {sizes}"),
         ("split", f"{split}, divided by {division.get('kind', '?')}"),
-        ("of the division", "; ".join(division.get("notes", []))),
         ("signers tested", ", ".join(signers)),
         ("dropped clips", dropped),
         (
@@ -147,7 +146,12 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
 
 def _warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
     """What makes the figures say less than they seem to."""
-    found = []
+    found = [note[:1].upper() + note[1:] + "." for note in card.get("split", {}).get("notes", [])]
+    tested = sum(1 for counts in card["counts"].get("gloss", {}).values() if counts.get(split))
+    if tested < len(bundle.labels):
+        found.append(f"Only {tested} of {len(bundle.labels)} glosses have a clip in {split}.")
+    if dropped := sum(card["dropped"].values()):
+        found.append(f"{dropped} clip(s) could not be used: see the card and the quarantine table.")
     leaks = card.get("leaks", {}).get(split, {})
     if signers := leaks.get("signers"):
         some = ", ".join(signers[:8]) + (" and others" if len(signers) > 8 else "")

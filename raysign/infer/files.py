@@ -21,6 +21,7 @@ from raysign.schema import ClipRef, Landmarks, landmarks_of
 from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
+TABLES = {"quarantine.parquet", "dropped.parquet"}  # of a stage: no clips in them
 TOGETHER = 64  # clips of one file that are recognised at a time
 Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks or why there are none
 
@@ -79,7 +80,8 @@ class Reader:
         try:
             if path.is_dir():
                 known = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".parquet", ".npz"}
-                files = sorted(file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
+                found = (file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
+                files = sorted(file for file in found if file.name not in TABLES)
                 if not files:
                     raise SourceError(f"{path}: found no video, image or landmark file in it; give another folder")
                 for file in files:

@@ -15,6 +15,8 @@ from raysign.errors import SourceError
 
 def detect(path: Path) -> str:
     """The one kind of source that recognises `path`; SourceError when none or several do."""
+    if path.is_dir() and not any(path.iterdir()):
+        raise SourceError(f"{path}: found an empty folder, expected videos, images or landmark files in it")
     fitting = [kind for kind in kinds("source") if kind_module("source", kind).recognises(path)]
     if len(fitting) != 1:
         found = f"several kinds of source ({', '.join(fitting)})" if fitting else "no kind of source raysign knows"

@@ -96,3 +96,13 @@ def require_unique(clips: list[ClipRef], place: Path) -> list[ClipRef]:
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
         raise SourceError(f"{place}: found more than once: {', '.join(twice[:3])}{more}; give each an `id` of its own")
     return clips
+
+
+def label_names(path: Path | None) -> list[str]:
+    """Names of numbered labels, one a line of a text file; none without a file. SourceError when it cannot be read."""
+    if path is None:
+        return []
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"{path}: not readable ({error}); give a text file with one name a line") from None

@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, field_validator
 
-from raysign import skeleton, store
+from raysign import skeleton
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._arrays import TORN
-from raysign.sources._media import require_unique
+from raysign.sources._media import label_names, require_unique, stamp_of
 from raysign.sources._plain_pickle import load
 
 BY_POINTS = {18: "openpose_18", 25: "ntu_25", 24: "ntu_edge_24", 27: "minimal_27", 17: "coco_17"}
@@ -57,13 +57,13 @@ def clips(options: Options) -> list[ClipRef]:
     files = sorted(root.glob("*_data*.npy")) if root.is_dir() else [root]
     if not files or not root.exists():
         raise SourceError(f"{root}: found no data, expected train_data.npy beside train_label.pkl")
-    names = _names(options.label_names)
+    names = label_names(options.label_names)
     found = [ref for file in files for ref in _clips_of(file, names)]
     return require_unique(found, root)
 
 
 def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
-    array, told = _mapped(str(file), _stamp(file)), load(_labels_of(file))
+    array, told = _mapped(str(file), stamp_of(file)), load(_labels_of(file))
     if not isinstance(told, list | tuple) or len(told) < 2 or len(told[0]) != len(told[1]):
         raise SourceError(f"{_labels_of(file)}: expected (names, labels) of equal length")
     if len(told[0]) != len(array):
@@ -73,7 +73,7 @@ def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
         glosses = [names[int(label)] if names else str(int(label)) for label in told[1]]
     except (IndexError, TypeError, ValueError):
         raise SourceError(f"{_labels_of(file)}: a label is no number from 0 to {len(names) - 1}") from None
-    mark = _stamp(file)
+    mark = stamp_of(file)
     return [
         ClipRef(Path(str(name)).stem, str(file), mark, (gloss,), split=split, index=i)
         for i, (name, gloss) in enumerate(zip(told[0], glosses, strict=True))
@@ -110,19 +110,6 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
 def _labels_of(file: Path) -> Path:
     return file.with_name(file.stem.split("_data")[0] + "_label.pkl")
-
-
-def _names(path: Path | None) -> list[str]:
-    if path is None:
-        return []
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"{path}: not readable ({error}); give a text file with one name a line") from None
-
-
-def _stamp(file: Path) -> str:
-    return store.stamp(file) if file.is_file() else "missing"
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,113 @@
+"""Kinetics-skeleton: one JSON file a clip, poses of OpenPose's 18 points in image units, several people a frame.
+
+`{"data": [{"frame_index": 1, "skeleton": [{"pose": [x, y, ...], "score": [...]}, ...]}, ...], "label": "...",
+"label_index": 3}` in folders such as `kinetics_train/` and `kinetics_val/`. Source: Yan, Xiong and Lin (AAAI 2018).
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from raysign.config import AnyPath, Section
+from raysign.errors import ClipError, SourceError
+from raysign.schema import ClipRef, Landmarks
+from raysign.sources._media import require_unique, stamp_of
+
+LAYOUT, POINTS, MOST = "openpose_18", 18, 100_000
+SPLITS = ("train", "val", "test")
+
+
+class Options(Section):
+    """A folder of Kinetics-skeleton JSON files."""
+
+    kind: Literal["kinetics_json"] = "kinetics_json"
+    path: AnyPath = Field(description="a folder with clips in it, at any depth, or one JSON file")
+    persons: int = Field(2, ge=1, description="people kept in each frame, the surest first")
+    fps: float = Field(30.0, ge=0, description="frames a second; 0: unknown")
+
+
+def recognises(path: Path) -> bool:
+    """A folder whose first JSON file is such a clip."""
+    found = (file for file in path.rglob("*.json") if not file.name.endswith("_label.json"))
+    first = next(found, None) if path.is_dir() else None
+    try:
+        return first is not None and {"data", "label_index"} <= set(_clip(first))
+    except ClipError:
+        return False
+
+
+def clips(options: Options) -> list[ClipRef]:
+    """One clip per file, by name, in the split that its folder's name ends in; the label is read from the file.
+
+    Files `*_label.json`, which list what the clips say themselves, are passed over. A file that cannot be read is
+    listed without a label, and goes to quarantine.
+    """
+    root = options.path
+    base = root if root.is_dir() else root.parent
+    files = [root] if root.is_file() else sorted(root.rglob("*.json"))
+    files = [file for file in files if not file.name.endswith("_label.json")]
+    if not files:
+        raise SourceError(f"{root}: no JSON files in it, expected kinetics_train/CLIP.json and the like")
+    return require_unique([_ref(file, file.relative_to(base)) for file in files], root)
+
+
+def _ref(file: Path, relative: Path) -> ClipRef:
+    split = next((name for name in SPLITS if relative.parent.name.endswith(name)), None)
+    try:
+        label = _clip(file).get("label")
+    except ClipError:
+        label = None
+    return ClipRef(
+        relative.with_suffix("").as_posix(), str(file), stamp_of(file), (str(label),) if label else (), split=split
+    )
+
+
+def read(ref: ClipRef, options: Options) -> Landmarks:
+    """The clip's people, values (M, T, 18, 3) with z 0, NaN for points of score 0; as many frames as are numbered.
+
+    A frame's people are sorted by their scores, so that places are not persons. ClipError for anything else.
+    """
+    frames = _clip(Path(ref.path)).get("data")
+    try:
+        shown = [(int(frame["frame_index"]), _people(frame["skeleton"], options.persons)) for frame in frames or ()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ClipError(
+            f"{ref.path}: {type(error).__name__} {str(error)[:80]}, expected frame_index and pose, score of 18 points"
+        ) from None
+    shown = [(number, people) for number, people in shown if people]
+    if not shown:
+        raise ClipError(f"{ref.path}: nobody in any of {len(frames or ())} frames")
+    first, last = min(number for number, _ in shown), max(number for number, _ in shown)
+    if first < 0 or last > MOST:
+        raise ClipError(f"{ref.path}: frames numbered {first} to {last}, expected 1 to {MOST} at most")
+    start = min(first, 1)  # published files count from 1
+    values = np.full((max(len(people) for _, people in shown), last - start + 1, POINTS, 4), np.nan, np.float32)
+    for number, people in shown:
+        values[: len(people), number - start] = people
+    return Landmarks(np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., 3]), LAYOUT, options.fps)
+
+
+def _people(skeletons: list[dict], most: int) -> list[np.ndarray]:
+    """(18, 4) of x, y, z and score for each of the surest people of a frame."""
+    found = []
+    for one in skeletons:
+        pose, score = np.array(one["pose"], np.float32).reshape(POINTS, 2), np.array(one["score"], np.float32)
+        person = np.concatenate([pose, np.zeros((POINTS, 1), np.float32), score.reshape(POINTS, 1)], axis=1)
+        person[~(np.isfinite(person).all(1) & (score > 0))] = np.nan
+        if np.isfinite(person).any():
+            person[:, 3] = np.clip(person[:, 3], 0, 1)
+            found.append(person)
+    return sorted(found, key=lambda person: -np.nansum(person[:, 3]))[:most]
+
+
+def _clip(file: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ClipError(f"{file}: not readable as JSON ({str(error)[:80]})") from None
+    if not isinstance(tree, dict) or not isinstance(tree.get("data", []), list):
+        raise ClipError(f"{file}: expected a clip of data, label and label_index")
+    return tree

@@ -1,0 +1,137 @@
+"""One pickle that is a whole data set, as pyskl and mmaction2 share them: splits and annotations.
+
+`{"split": {"xsub_train": [names], ...}, "annotations": [{"frame_dir", "label", "total_frames", "img_shape": (h, w),
+"keypoint": (M, T, V, C), "keypoint_score": (M, T, V)}, ...]}`. Two channels are pixels with scores, three are metres.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from raysign import skeleton
+from raysign.config import AnyPath, Section
+from raysign.errors import ClipError, SourceError, nearest
+from raysign.schema import ClipRef, Landmarks
+from raysign.sources._media import label_names, require_unique, stamp_of
+from raysign.sources._plain_pickle import load
+
+BY_POINTS = {17: "coco_17", 18: "openpose_18", 25: "ntu_25", 21: "hand_21", 27: "minimal_27"}
+_ENDS = {"train": "train", "val": "val", "test": "test"}
+
+
+class Options(Section):
+    """A pickle of pyskl."""
+
+    kind: Literal["pyskl_pickle"] = "pyskl_pickle"
+    path: AnyPath = Field(description="the .pkl file")
+    benchmark: str | None = Field(
+        None, description="which of several divisions: xsub for xsub_train and xsub_val; None: the only one"
+    )
+    layout: str | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
+    label_names: AnyPath | None = Field(None, description="text file, a name for each label number, one a line")
+    fps: float = Field(0.0, ge=0, description="frames a second; 0: unknown")
+
+
+def recognises(path: Path) -> bool:  # noqa: ARG001 - what is in a pickle is known only once it is read
+    """Never: pickles are large, and of many kinds."""
+    return False
+
+
+def clips(options: Options) -> list[ClipRef]:
+    """The annotations that the division names, in their order; all of them when the file has no division."""
+    tree, names = _loaded(str(options.path), stamp_of(options.path)), label_names(options.label_names)
+    split = _division(options, tree["split"])
+    found = []
+    for i, one in enumerate(tree["annotations"]):
+        try:
+            name, label = str(one["frame_dir"]), int(one["label"])
+            gloss = names[label] if names else str(label)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            place = f"{options.path}: annotation {i}"
+            raise SourceError(f"{place}: {type(error).__name__} {error}, expected frame_dir and label") from None
+        if split is None or name in split:
+            where = None if split is None else split[name]
+            found.append(ClipRef(name, str(options.path), stamp_of(options.path), (gloss,), split=where, index=i))
+    if not found:
+        raise SourceError(f"{options.path}: none of {len(tree['annotations'])} annotations is in the division")
+    return require_unique(found, options.path)
+
+
+def read(ref: ClipRef, options: Options) -> Landmarks:
+    """One clip: values (M, T, V, 3), pixels as image units, NaN where the score or every coordinate is 0.
+
+    Raises ClipError when the annotation does not hold that.
+    """
+    try:
+        one = _loaded(ref.path, ref.stamp)["annotations"][ref.index]
+        if "frame_inds" in one or "keypoint" not in one:
+            raise ClipError(f"{ref.id}: keypoints in a compressed form, expected (persons, frames, points, channels)")
+        x = np.asarray(one["keypoint"], np.float32)
+    except SourceError as error:
+        raise ClipError(str(error)) from None
+    except (TypeError, ValueError) as error:
+        raise ClipError(f"{ref.id}: keypoints are not readable ({str(error)[:80]})") from None
+    if x.ndim != 4 or x.shape[3] not in (2, 3):
+        raise ClipError(f"{ref.id}: keypoints of shape {x.shape}, expected (persons, frames, points, 2 or 3)")
+    name = options.layout or BY_POINTS.get(x.shape[2])
+    if name is None or skeleton.layout(name).points != x.shape[2]:
+        raise ClipError(f"{ref.id}: {x.shape[2]} points, which is not {name or 'a known layout'}; set source.layout")
+    values, visibility = np.zeros((*x.shape[:3], 3), np.float32), _scores(ref, one, x)
+    height, width = _size(ref, one) if x.shape[3] == 2 else (0, 0)
+    values[..., : x.shape[3]] = x / np.array([width, height], np.float32) if x.shape[3] == 2 else x
+    seen = np.isfinite(values).all(-1) & (x != 0).any(-1) & (visibility > 0)
+    if not seen.any():
+        raise ClipError(f"{ref.id}: no point is seen in any of {x.shape[1]} frames")
+    nan = np.float32(np.nan)
+    values, visibility = np.where(seen[..., None], values, nan), np.where(seen, visibility, nan)
+    return Landmarks(values, visibility, name, options.fps, width, height)
+
+
+def _scores(ref: ClipRef, one: dict, x: np.ndarray) -> np.ndarray:
+    if one.get("keypoint_score") is None:
+        return np.ones(x.shape[:3], np.float32)
+    scores = np.asarray(one["keypoint_score"], np.float32)
+    if scores.shape != x.shape[:3]:
+        raise ClipError(f"{ref.id}: scores of shape {scores.shape} for keypoints of {x.shape}")
+    return np.clip(np.nan_to_num(scores), 0, 1)
+
+
+def _size(ref: ClipRef, one: dict) -> tuple[int, int]:
+    """(height, width) of the picture."""
+    try:
+        height, width = (int(side) for side in one.get("img_shape") or one["original_shape"])
+    except (KeyError, TypeError, ValueError):
+        raise ClipError(f"{ref.id}: keypoints in pixels but no img_shape, expected (height, width)") from None
+    if height < 1 or width < 1:
+        raise ClipError(f"{ref.id}: img_shape is {height} x {width}, expected pixels")
+    return height, width
+
+
+def _division(options: Options, split: dict) -> dict[str, str] | None:
+    """Clip -> train, val or test; None when the file divides nothing."""
+    if not split:
+        return None
+    known = sorted({key.removesuffix(end).rstrip("_") for key in split for end in _ENDS if key.endswith(end)})
+    wanted = options.benchmark if options.benchmark is not None else (known[0] if len(known) == 1 else None)
+    if wanted not in known:
+        near = nearest(wanted, known) if wanted else ""
+        named = ", ".join(repr(name) for name in known)
+        raise SourceError(f"{options.path}: found divisions {named}; set source.benchmark to one of them{near}")
+    keys = {end: f"{wanted}_{end}" if wanted else end for end in _ENDS}
+    return {str(name): end for end, key in keys.items() for name in split.get(key, ())}
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: str, stamp: str) -> dict[str, Any]:  # noqa: ARG001 - the stamp tells a changed file
+    tree = load(Path(path))
+    if not isinstance(tree, dict) or not isinstance(tree.get("annotations"), list):
+        raise SourceError(f"{path}: expected a pickle of split and annotations")
+    split = tree.get("split") or {}
+    if not isinstance(split, dict) or not all(isinstance(names, list | tuple) for names in split.values()):
+        raise SourceError(f"{path}: `split` is no mapping of names to lists of clips")
+    if not all(isinstance(one, dict) for one in tree["annotations"]):
+        raise SourceError(f"{path}: an annotation is no mapping of frame_dir, label and keypoint")
+    return {"split": split, "annotations": tree["annotations"]}
