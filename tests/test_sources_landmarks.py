@@ -9,7 +9,7 @@ from raysign import config
 from raysign.errors import ClipError, ConfigError, SourceError
 from raysign.schema import ClipRef
 from raysign.skeleton import LAYOUTS, border_visibility
-from raysign.sources import detect, landmark_parquet, npz
+from raysign.sources import detect, landmark_parquet, npy_tree, npz
 
 SIZES = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
 
@@ -423,6 +423,46 @@ def test_real_npz_words_are_read(real_data):
     assert {ref.signer for ref in refs} == {"danial", "cam"}
     assert len({ref.gloss for ref in refs}) == 12
     assert 0 < np.mean([np.isnan(clip.values).mean() for clip in found]) < 0.5
+
+
+@pytest.mark.real_data
+def test_a_real_tree_of_frames_is_read_in_the_order_of_their_numbers(real_data):
+    options = npy_tree.Options.model_validate({"path": real_data / "traduttore_words/npy_tree"})
+    assert detect(options.path) == "npy_tree"
+    refs = npy_tree.clips(options)
+    assert len(refs) == 12
+    for ref in refs[::4]:
+        found = npy_tree.read(ref, options)
+        assert found.values.shape == (1, 20, 75, 3)
+        frame = np.load(f"{ref.path}/11.npy").astype(np.float32)
+        np.testing.assert_array_equal(found.values[0, 11, :33], frame[:132].reshape(33, 4)[:, :3])
+        if frame[195:].any():
+            np.testing.assert_array_equal(found.values[0, 11, 54:], frame[195:].reshape(21, 3))
+        else:
+            assert np.isnan(found.values[0, 11, 54:]).all()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "1.npy").write_bytes(b"no array"), "not readable as npy"),
+        (lambda folder: np.save(folder / "1.npy", np.ones(9)), "9 numbers, expected 1662 as in the first frame"),
+        (lambda folder: [np.save(folder / f"{i}.npy", np.ones(7)) for i in range(3)], "declare source.parts"),
+        (lambda folder: [np.save(folder / f"{i}.npy", np.zeros(1662)) for i in range(3)], "no point is seen"),
+        (lambda folder: np.save(folder / "1.npy", np.array([{}], dtype=object)), "not readable as npy"),
+    ],
+)
+def test_a_tree_of_frames_that_do_not_fit_goes_to_quarantine(tmp_path, spoil, said):
+    folder = tmp_path / "hello" / "0"
+    folder.mkdir(parents=True)
+    for i in range(3):
+        np.save(folder / f"{i}.npy", np.random.default_rng(i).random(1662))
+    options = npy_tree.Options.model_validate({"path": tmp_path})
+    (ref,) = npy_tree.clips(options)
+    assert (ref.id, ref.gloss, npy_tree.read(ref, options).layout) == ("hello/0", ("hello",), "holistic_543")
+    spoil(folder)
+    with pytest.raises(ClipError, match=said):
+        npy_tree.read(ref, options)
 
 
 def test_a_ref_of_a_clip_is_enough_to_read_it(tmp_path):

@@ -35,20 +35,9 @@ class Part(Section):
     )
 
 
-class Options(Section):
-    """npz arrays with a declared layout."""
+class Layout(Section):
+    """What the numbers of a frame are."""
 
-    kind: Literal["npz"] = "npz"
-    path: AnyPath = Field(description="an npz file, or a folder with npz files in it at any depth")
-    values: str = Field("x", description="key of the array of coordinates")
-    gloss: str | None = Field(None, description="key of the labels, one a clip (names, or numbers with label_names)")
-    signer: str | None = Field(None, description="key of the signers")
-    split: str | None = Field(None, description="key of the splits")
-    id: str | None = Field(None, description="key of the clips' names; None: file name and place in it")
-    lengths: str | None = Field(None, description="key of the numbers of frames; None: all frames of each clip")
-    label_names: str | tuple[str, ...] | None = Field(
-        None, description="names of numbered labels: a key, or the list itself"
-    )
     layout: str = Field("holistic_75", description="a layout of raysign.skeleton")
     skeleton: Declaration | None = Field(None, description="a skeleton of your own, of one part `body`; not a layout")
     parts: tuple[Part, ...] = Field((), description="how the last axis unpacks; empty: the layout's parts as x, y, z")
@@ -64,6 +53,22 @@ class Options(Section):
             raise ValueError(str(error)) from None
 
 
+class Options(Layout):
+    """npz arrays with a declared layout."""
+
+    kind: Literal["npz"] = "npz"
+    path: AnyPath = Field(description="an npz file, or a folder with npz files in it at any depth")
+    values: str = Field("x", description="key of the array of coordinates")
+    gloss: str | None = Field(None, description="key of the labels, one a clip (names, or numbers with label_names)")
+    signer: str | None = Field(None, description="key of the signers")
+    split: str | None = Field(None, description="key of the splits")
+    id: str | None = Field(None, description="key of the clips' names; None: file name and place in it")
+    lengths: str | None = Field(None, description="key of the numbers of frames; None: all frames of each clip")
+    label_names: str | tuple[str, ...] | None = Field(
+        None, description="names of numbered labels: a key, or the list itself"
+    )
+
+
 def recognises(path: Path) -> bool:  # noqa: ARG001 - every source is asked
     """Never: what the numbers of an npz mean must be declared."""
     return False
@@ -71,7 +76,7 @@ def recognises(path: Path) -> bool:  # noqa: ARG001 - every source is asked
 
 def clips(options: Options) -> list[ClipRef]:
     """The clips of the file or of all files of the folder, in order of name. Reads labels and shapes, no values."""
-    _blocks(options)
+    blocks(options)
     root = options.path
     files = sorted(root.rglob("*.npz")) if root.is_dir() else [root]
     if not root.exists() or not files:
@@ -112,20 +117,20 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         frames = int(_load(str(file), ref.stamp, options.lengths).reshape(-1)[ref.index]) if options.lengths else None
     except SourceError as error:
         raise ClipError(str(error)) from None
-    clip = np.asarray(clip, np.float32).reshape(-1, sum(len(p) * len(c) for _, p, c in _blocks(options)))
-    values, visibility = _unpack(clip[:frames], options)
+    clip = np.asarray(clip, np.float32).reshape(-1, flat_size(options))
+    values, visibility = unpack(clip[:frames], options)
     if not np.isfinite(values).any():
         raise ClipError(f"{ref.id}: no point is seen in any of {len(values)} frames")
-    return Landmarks(values[None], visibility[None], _layout(options), options.fps)
+    return Landmarks(values[None], visibility[None], layout_of(options), options.fps)
 
 
-def _unpack(clip: np.ndarray, options: Options) -> tuple[np.ndarray, np.ndarray]:
+def unpack(clip: np.ndarray, options: Layout) -> tuple[np.ndarray, np.ndarray]:
     """(T, F) as values (T, V, 3) and visibility (T, V)."""
-    whole = skeleton.layout(_layout(options))
+    whole = skeleton.layout(layout_of(options))
     values = np.full((len(clip), whole.points, 3), np.nan, np.float32)
     visibility = np.full(values.shape[:2], np.nan, np.float32)
     start = 0
-    for part, points, channels in _blocks(options):
+    for part, points, channels in blocks(options):
         size = len(points) * len(channels)
         block = clip[:, start : start + size].reshape(len(clip), len(points), len(channels))
         start += size
@@ -158,20 +163,20 @@ def _channels(block: np.ndarray, channels: tuple[str, ...], part: str) -> tuple[
 # ---------------------------------------------------------------- the declared layout
 
 
-def _layout(options: Options) -> str:
+def layout_of(options: Layout) -> str:
     """The layout as tables name it."""
     return options.layout if options.skeleton is None else skeleton.text_of(options.skeleton.skeleton())
 
 
-def _blocks(options: Options) -> list[tuple[str, tuple[int, ...], tuple[str, ...]]]:
+def blocks(options: Layout) -> list[tuple[str, tuple[int, ...], tuple[str, ...]]]:
     """The (part, point indices, channels) of each block. ConfigError when they do not fit the layout."""
-    sizes = dict(skeleton.layout(_layout(options)).parts)
+    sizes = dict(skeleton.layout(layout_of(options)).parts)
     declared = options.parts or tuple(Part(part=name) for name in sizes)  # pyright: ignore[reportCallIssue]
     found = []
     for block in declared:
         if block.part not in sizes:
             near = nearest(block.part, sizes)
-            name = skeleton.layout(_layout(options)).name
+            name = skeleton.layout(layout_of(options)).name
             raise ConfigError(f"source.parts: {block.part!r} is no part of {name} ({', '.join(sizes)}){near}")
         given = sizes[block.part] if block.points is None else block.points
         points = tuple(range(given)) if isinstance(given, int) else given
@@ -185,16 +190,20 @@ def _blocks(options: Options) -> list[tuple[str, tuple[int, ...], tuple[str, ...
     return found
 
 
+def flat_size(options: Layout) -> int:
+    """F, the numbers of a frame."""
+    return sum(len(points) * len(channels) for _, points, channels in blocks(options))
+
+
 def _trailing(shape: tuple[int, ...], options: Options) -> int:
     """How many of the last axes hold a frame: 1 when flat, 2 for (points, channels); 0 when neither fits."""
-    blocks = _blocks(options)
-    flat = sum(len(points) * len(channels) for _, points, channels in blocks)
+    known, flat = blocks(options), flat_size(options)
     if shape and shape[-1] == flat:
         return 1
     if (
         len(shape) > 1
-        and len({c for _, _, c in blocks}) == 1
-        and shape[-1] == len(blocks[0][2])
+        and len({c for _, _, c in known}) == 1
+        and shape[-1] == len(known[0][2])
         and flat == shape[-2] * shape[-1]
     ):
         return 2
@@ -206,7 +215,7 @@ def _shape(file: Path, options: Options) -> tuple[bool, tuple[int, ...]]:
     shape = _header(str(file), store.stamp(file) if file.exists() else "", options.values)
     lead = len(shape) - _trailing(shape, options)
     if lead == len(shape) or lead not in (1, 2):
-        parts = " + ".join(f"{part} {len(points)}x{len(channels)}" for part, points, channels in _blocks(options))
+        parts = " + ".join(f"{part} {len(points)}x{len(channels)}" for part, points, channels in blocks(options))
         raise SourceError(f"{file}: `{options.values}` has shape {shape}, expected (clips, frames, F) with F = {parts}")
     if lead == 2 or not options.gloss:
         return lead == 2, shape
