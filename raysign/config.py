@@ -59,9 +59,14 @@ FAMILIES = {
 
 
 def kinds(family: str) -> list[str]:
-    """The kinds a family has: its package's modules, without those whose name starts with an underscore."""
-    package = import_module(FAMILIES[family])
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    """The kinds a family has."""
+    return members(FAMILIES[family])
+
+
+def members(package: str) -> list[str]:
+    """A package's modules, without those whose name starts with an underscore."""
+    found = pkgutil.iter_modules(import_module(package).__path__)
+    return sorted(module.name for module in found if not module.name.startswith("_"))
 
 
 def kind_module(family: str, kind: str):

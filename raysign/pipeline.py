@@ -79,17 +79,11 @@ def train(config: Config) -> Path:
 
 def evaluate(config: Config) -> dict:
     """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
-    from raysign.infer.evaluate import evaluate as score
+    from raysign.infer import evaluate as scoring
 
     clips, split = prepare(config), config.evaluate.split
-    counts = (store.read_card(clips) or {})["counts"]["split"]
-    if not counts.get(split):  # said now and not after the training
-        there = ", ".join(f"{name} ({count})" for name, count in counts.items())
-        raise ConfigError(
-            f"evaluate.split: found no clip in {split!r}, only in {there}; give each gloss more clips, change the "
-            "`split` section, or only train"
-        )
-    return score(train(config), clips, split, config.home / "evaluation", batch=config.evaluate.batch)
+    scoring.card_with(clips, split)  # said before the training and not after it
+    return scoring.evaluate(train(config), clips, split, config.home / "evaluation", batch=config.evaluate.batch)
 
 
 def run(config: Config) -> str:

@@ -41,7 +41,7 @@ LANDMARKS = _schema(
         "height": pa.int32(),
         **_SHAPE,
         "layout": pa.string(),  # which point is where, as raysign.skeleton.layout reads it
-        "values": _NUMBERS,  # M*T*V*3: x and y in image units, z in those of x; NaN: not seen
+        "values": _NUMBERS,  # M*T*V*3: x and y in image units, z in those of x (or all in metres); NaN: not seen
         "visibility": _NUMBERS,  # M*T*V in [0, 1]; NaN: not seen
         "seen": pa.list_(pa.float32()),  # per part of the layout, in its order: share of frames with any point of it
         "extractor": pa.string(),  # fingerprint of what made the values

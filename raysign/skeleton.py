@@ -10,9 +10,10 @@ from collections import deque
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from raysign.config import Section
 from raysign.errors import ConfigError, nearest
@@ -160,9 +161,6 @@ _MINIMAL = (
     "2-0 1-0 0-3 0-4 3-5 4-6 5-7 6-17 7-8 7-9 9-10 7-11 11-12 7-13 13-14 7-15 15-16 17-18 17-19 19-20 17-21 21-22 "
     "17-23 23-24 17-25 25-26"
 )
-MINIMAL_27 = (  # points of holistic_75: nose, eyes, shoulders, elbows; of each hand the wrist, knuckles and tips
-    0, 2, 5, 11, 12, 13, 14, 33, 37, 38, 41, 42, 45, 46, 49, 50, 53, 54, 58, 59, 62, 63, 66, 67, 70, 71, 74,
-)  # fmt: skip
 FSL_FACE = (1, 33, 263, 133, 362, 61, 291, 105, 334, 199, 4)  # of the face mesh: nose, corners of eyes and mouth, brows
 _FSL_TWINS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 9, 10)
 
@@ -257,6 +255,17 @@ def layout(name: str) -> Skeleton:
     if name.startswith("{"):
         return _written(name)
     raise ConfigError(f"layout: found {name!r}, expected one of {', '.join(LAYOUTS)}{nearest(name, LAYOUTS)}")
+
+
+def _is_known(name: str) -> str:
+    try:
+        layout(name)
+    except ConfigError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
+LayoutName = Annotated[str, AfterValidator(_is_known)]  # a setting that `layout` can read
 
 
 @lru_cache(maxsize=256)

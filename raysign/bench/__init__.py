@@ -1,17 +1,17 @@
 """What raysign achieves: speed and memory as ratios to a baseline of the same run, accuracy on unseen signers."""
 
 import inspect
-import pkgutil
 from collections.abc import Callable, Iterable
 
 import yaml
 
+from raysign.config import members
 from raysign.errors import ConfigError, nearest
 
 
 def names() -> list[str]:
     """The benchmarks there are: the files of this folder."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return members(__name__)
 
 
 def arguments(run: Callable, options: Iterable[str]) -> dict:

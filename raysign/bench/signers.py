@@ -47,7 +47,4 @@ def _measured(path: str, seeds: int, out: Path) -> dict:
 
 def _signers(landmarks_dir: Path) -> Counter[str]:
     """Clips of each signer."""
-    found = Counter()
-    for path in store.shards(landmarks_dir):
-        found.update(name for name in store.read_table(path, ["signer"])["signer"].to_pylist() if name)
-    return found
+    return Counter(name for name in store.read_columns(landmarks_dir, "signer")["signer"].to_pylist() if name)

@@ -2,7 +2,8 @@
 
 Both sides train the same network with the same optimizer, batch, loss and gradient clipping on all CPUs (or the GPU),
 without augmentation on either side, on random walks of 59 points and 64 to 150 frames. The plain loop has its clips in
-memory as one padded tensor. Rounds alternate, so that a machine that slows down does so for both.
+memory as one padded tensor. Rounds alternate, so that a machine that slows down does so for both. A ratio above 1 is
+the workers' doing: they keep their memory (learn/distribute.py), which a plain loop does not.
 """
 
 import json

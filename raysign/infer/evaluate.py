@@ -26,22 +26,18 @@ def evaluate(
 ) -> dict:
     """Write predictions.parquet, report.html and, last, metrics.json to `out_dir`; returns the metrics.
 
-    The figures are those of report.metrics, with `split`, `clips` and `training` (the keys of what was scored) beside.
+    The figures are those of report.metrics; beside them `split`, `clips` and `training` (the keys of what was scored)
+    and `warnings`, sentences on what makes the figures say less than they seem to.
     One shard of clips is in memory at a time, and the predictions: K numbers a clip. Raises BundleError when the clips
     are of another recipe or have a gloss the bundle does not know; StoreError when they are unfinished or the split is
     empty.
     """
     bundle_dir, clips_dir, out_dir = Path(bundle_dir), Path(clips_dir), Path(out_dir)
-    bundle, card = bundles.load(bundle_dir), store.read_card(clips_dir)
-    if card is None:
-        raise StoreError(f"{clips_dir}: no finished clips; run `raysign prepare` first")
+    card = card_with(clips_dir, split)
+    bundle = bundles.load(bundle_dir)
     _check(bundle, card, clips_dir)
     predictor = Predictor(bundle, device)
-    parts = [_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle.labels)]
-    if not parts:
-        there = ", ".join(f"{name} ({count})" for name, count in card["counts"].get("split", {}).items())
-        raise StoreError(f"{clips_dir}: found no clip in split {split!r}, expected some; there are {there or 'none'}")
-    table = pa.concat_tables(parts)
+    table = pa.concat_tables([_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle.labels)])
     figures = {
         **metrics(table, bundle.labels), "split": split, "clips": card["key"],
         "training": bundle.card.get("training"), "raysign": __version__, "warnings": _warnings(bundle, card, split),
@@ -58,6 +54,19 @@ def evaluate(
 
 
 # ---------------------------------------------------------------- what fits, what is scored
+
+
+def card_with(clips_dir: Path, split: str) -> dict:
+    """The card of clips that have some in the split. StoreError when they are unfinished or have none."""
+    card = store.read_card(clips_dir)
+    if card is None:
+        raise StoreError(f"{clips_dir}: no finished clips; run `raysign prepare` first")
+    counts = card["counts"].get("split", {})
+    if not counts.get(split):
+        there = ", ".join(f"{name} ({count})" for name, count in counts.items())
+        step = "give each gloss more clips or change the `split` section"
+        raise StoreError(f"{clips_dir}: found no clip in {split!r}, only in {there or 'no split'}; {step}")
+    return card
 
 
 def _check(bundle: Bundle, card: dict, clips_dir: Path) -> None:

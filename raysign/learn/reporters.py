@@ -17,7 +17,6 @@ class Reporter(Protocol):
 
     def report(self, metrics: dict[str, float], saved: bool) -> None:
         """metrics: plain numbers, `epoch` (from 1) among them. saved: a checkpoint was written."""
-        ...
 
 
 class Local:

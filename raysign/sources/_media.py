@@ -3,9 +3,9 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -96,6 +96,14 @@ def require_unique(clips: list[ClipRef], place: Path) -> list[ClipRef]:
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
         raise SourceError(f"{place}: found more than once: {', '.join(twice[:3])}{more}; give each an `id` of its own")
     return clips
+
+
+def gloss_of(label: Any, names: Sequence[str]) -> str:
+    """The name of a numbered label; the number itself without names. IndexError, ValueError, TypeError for no such."""
+    number = int(label)
+    if number < 0:
+        raise IndexError(f"label {number}")  # which Python would count from the end
+    return names[number] if names else str(number)
 
 
 def label_names(path: Path | None) -> list[str]:

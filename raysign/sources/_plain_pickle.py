@@ -45,7 +45,7 @@ def load(path: Path) -> Any:
     """What the file holds. SourceError when it holds an object of any other kind, or is torn."""
     try:
         with path.open("rb") as file:
-            return _checked(_Reader(file, encoding="latin1").load())
+            return _Reader(file, encoding="latin1").load()
     except pickle.UnpicklingError as error:
         raise SourceError(
             f"{path}: found {error}; only lists, dicts and arrays of numbers and text are read, so save it as these"
@@ -64,9 +64,3 @@ def load(path: Path) -> Any:
         RecursionError,
     ) as error:  # fmt: skip - what a torn pickle makes of the machine
         raise SourceError(f"{path}: not readable as a pickle ({type(error).__name__}: {str(error)[:80]})") from None
-
-
-def _checked(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.hasobject:
-        return value.tolist()
-    return value

@@ -4,6 +4,7 @@
 "label_index": 3}` in folders such as `kinetics_train/` and `kinetics_val/`. Source: Yan, Xiong and Lin (AAAI 2018).
 """
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from raysign.sources._media import require_unique, stamp_of
 
 LAYOUT, POINTS, MOST = "openpose_18", 18, 100_000
 SPLITS = ("train", "val", "test")
+LISTING = "_label.json"
 
 
 class Options(Section):
@@ -31,7 +33,7 @@ class Options(Section):
 
 def recognises(path: Path) -> bool:
     """A folder whose first JSON file is such a clip."""
-    found = (file for file in path.rglob("*.json") if not file.name.endswith("_label.json"))
+    found = (file for file in path.rglob("*.json") if not file.name.endswith(LISTING))
     first = next(found, None) if path.is_dir() else None
     try:
         return first is not None and {"data", "label_index"} <= set(_clip(first))
@@ -40,26 +42,39 @@ def recognises(path: Path) -> bool:
 
 
 def clips(options: Options) -> list[ClipRef]:
-    """One clip per file, by name, in the split that its folder's name ends in; the label is read from the file.
+    """One clip per file, by name, in the split that its folder's name ends in.
 
-    Files `*_label.json`, which list what the clips say themselves, are passed over. A file that cannot be read is
-    listed without a label, and goes to quarantine.
+    Labels come from the lists `*_label.json` beside or above the clips, and for a clip that none of them names from
+    its own file. A file that cannot be read is listed without a label, and goes to quarantine.
     """
     root = options.path
     base = root if root.is_dir() else root.parent
     files = [root] if root.is_file() else sorted(root.rglob("*.json"))
-    files = [file for file in files if not file.name.endswith("_label.json")]
+    listed = {}
+    for file in (file for file in files if file.name.endswith(LISTING)):
+        listed |= _listed(file)
+    files = [file for file in files if not file.name.endswith(LISTING)]
     if not files:
         raise SourceError(f"{root}: no JSON files in it, expected kinetics_train/CLIP.json and the like")
-    return require_unique([_ref(file, file.relative_to(base)) for file in files], root)
+    return require_unique([_ref(file, file.relative_to(base), listed) for file in files], root)
 
 
-def _ref(file: Path, relative: Path) -> ClipRef:
-    split = next((name for name in SPLITS if relative.parent.name.endswith(name)), None)
+def _listed(file: Path) -> dict[str, str]:
+    """Clip -> label."""
     try:
-        label = _clip(file).get("label")
-    except ClipError:
-        label = None
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        return {str(name): str(told["label"]) for name, told in tree.items()}
+    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+        step = "expected a mapping of clips to their label; mend it or take it away"
+        raise SourceError(f"{file}: {type(error).__name__} {str(error)[:80]}, {step}") from None
+
+
+def _ref(file: Path, relative: Path, listed: dict[str, str]) -> ClipRef:
+    split = next((name for name in SPLITS if relative.parent.name.endswith(name)), None)
+    label = listed.get(file.stem)
+    if label is None:  # read as a whole for it, so that lists are much the faster way
+        with contextlib.suppress(ClipError):
+            label = _clip(file).get("label")
     return ClipRef(
         relative.with_suffix("").as_posix(), str(file), stamp_of(file), (str(label),) if label else (), split=split
     )

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from raysign import skeleton, store
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
-from raysign.skeleton import Declaration
+from raysign.skeleton import Declaration, LayoutName
 from raysign.sources._arrays import TORN
-from raysign.sources._media import require_unique
+from raysign.sources._media import gloss_of, require_unique
 
 CHANNELS = ("x", "y", "z", "visibility")
 
@@ -38,19 +38,11 @@ class Part(Section):
 class Layout(Section):
     """What the numbers of a frame are."""
 
-    layout: str = Field("holistic_75", description="a layout of raysign.skeleton")
+    layout: LayoutName = Field("holistic_75", description="a layout of raysign.skeleton")
     skeleton: Declaration | None = Field(None, description="a skeleton of your own, of one part `body`; not a layout")
     parts: tuple[Part, ...] = Field((), description="how the last axis unpacks; empty: the layout's parts as x, y, z")
     missing: float | None = Field(None, description="value that fills a part not seen in a frame; NaN always does")
     fps: float = Field(0.0, ge=0, description="frames a second; 0: unknown")
-
-    @field_validator("layout")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        try:
-            return skeleton.layout(name).name
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
 
 
 class Options(Layout):
@@ -235,18 +227,12 @@ def _glosses(file: Path, options: Options, count: int) -> list[str]:
     if isinstance(names, str):
         names = tuple(str(name) for name in _load(str(file), store.stamp(file), names).reshape(-1))
     try:
-        return [names[_index(label)] for label in found]
+        return [gloss_of(label, names) for label in found]
     except (IndexError, ValueError):
         last = len(names) - 1
         raise SourceError(
             f"{file}: a label of `{options.gloss}` is no number from 0 to {last}; check label_names"
         ) from None
-
-
-def _index(label: str) -> int:
-    if (place := int(label)) < 0:
-        raise ValueError(label)
-    return place
 
 
 def _column(file: Path, key: str | None, count: int) -> list[str]:
@@ -287,8 +273,7 @@ def _load(file: str, stamp: str, key: str) -> np.ndarray:  # noqa: ARG001
 @lru_cache(maxsize=64)
 def _header(file: str, stamp: str, key: str) -> tuple[int, ...]:  # noqa: ARG001
     """Shape of one array, without reading it."""
-    with _opened(file, key):
-        pass
+    _opened(file, key).close()
     try:
         with zipfile.ZipFile(file).open(f"{key}.npy") as member:
             version = np.lib.format.read_magic(member)

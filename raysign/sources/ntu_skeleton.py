@@ -21,6 +21,7 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._media import require_unique
+from raysign.sources._points import landmarks
 
 LAYOUT, JOINTS, FPS = "ntu_25", 25, 30.0
 NAME = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})")
@@ -90,7 +91,8 @@ def _split(benchmark: str | None, setup: int, camera: int, subject: int) -> str 
 
 
 def read(ref: ClipRef, options: Options) -> Landmarks:
-    """The clip's bodies, values (M, T, 25, 3) in metres as the camera sees them, NaN where a body is not in a frame.
+    """The clip's bodies, values (M, T, 25, 3) in metres as the camera sees them, NaN where a body is not in a frame
+    or a joint was not tracked.
 
     A person is a body's id, whatever its place in a frame. Raises ClipError for a torn file or one without bodies.
     """
@@ -140,9 +142,5 @@ def _stacked(ref: ClipRef, frames: list[dict[str, np.ndarray]], most: int) -> La
         for person, identity in enumerate(kept):
             if identity in frame:
                 values[person, t] = frame[identity]
-    xyz, state = values[..., :3], values[..., -1]
-    gone = ~np.isfinite(xyz).all(-1) | (xyz == 0).all(-1)
-    visibility = np.asarray(TRACKED, np.float32)[np.clip(np.nan_to_num(state), 0, 2).astype(int)]
-    return Landmarks(
-        np.where(gone[..., None], np.float32(np.nan), xyz), np.where(gone, np.float32(np.nan), visibility), LAYOUT, FPS
-    )
+    visibility = np.asarray(TRACKED, np.float32)[np.clip(np.nan_to_num(values[..., -1]), 0, 2).astype(int)]
+    return landmarks(values[..., :3], visibility, LAYOUT, ref.path, fps=FPS)

@@ -11,15 +11,15 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from raysign import skeleton
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
-from raysign.sources._media import label_names, require_unique, stamp_of
+from raysign.skeleton import LayoutName
+from raysign.sources._media import gloss_of, label_names, require_unique, stamp_of
 from raysign.sources._plain_pickle import load
+from raysign.sources._points import landmarks, layout_by_points
 
-BY_POINTS = {17: "coco_17", 18: "openpose_18", 25: "ntu_25", 21: "hand_21", 27: "minimal_27"}
-_ENDS = {"train": "train", "val": "val", "test": "test"}
+_ENDS = ("train", "val", "test")
 
 
 class Options(Section):
@@ -30,7 +30,7 @@ class Options(Section):
     benchmark: str | None = Field(
         None, description="which of several divisions: xsub for xsub_train and xsub_val; None: the only one"
     )
-    layout: str | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
+    layout: LayoutName | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
     label_names: AnyPath | None = Field(None, description="text file, a name for each label number, one a line")
     fps: float = Field(0.0, ge=0, description="frames a second; 0: unknown")
 
@@ -47,8 +47,7 @@ def clips(options: Options) -> list[ClipRef]:
     found = []
     for i, one in enumerate(tree["annotations"]):
         try:
-            name, label = str(one["frame_dir"]), int(one["label"])
-            gloss = names[label] if names else str(label)
+            name, gloss = str(one["frame_dir"]), gloss_of(one["label"], names)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             place = f"{options.path}: annotation {i}"
             raise SourceError(f"{place}: {type(error).__name__} {error}, expected frame_dir and label") from None
@@ -76,18 +75,13 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         raise ClipError(f"{ref.id}: keypoints are not readable ({str(error)[:80]})") from None
     if x.ndim != 4 or x.shape[3] not in (2, 3):
         raise ClipError(f"{ref.id}: keypoints of shape {x.shape}, expected (persons, frames, points, 2 or 3)")
-    name = options.layout or BY_POINTS.get(x.shape[2])
-    if name is None or skeleton.layout(name).points != x.shape[2]:
-        raise ClipError(f"{ref.id}: {x.shape[2]} points, which is not {name or 'a known layout'}; set source.layout")
-    values, visibility = np.zeros((*x.shape[:3], 3), np.float32), _scores(ref, one, x)
-    height, width = _size(ref, one) if x.shape[3] == 2 else (0, 0)
-    values[..., : x.shape[3]] = x / np.array([width, height], np.float32) if x.shape[3] == 2 else x
-    seen = np.isfinite(values).all(-1) & (x != 0).any(-1) & (visibility > 0)
-    if not seen.any():
-        raise ClipError(f"{ref.id}: no point is seen in any of {x.shape[1]} frames")
-    nan = np.float32(np.nan)
-    values, visibility = np.where(seen[..., None], values, nan), np.where(seen, visibility, nan)
-    return Landmarks(values, visibility, name, options.fps, width, height)
+    name = layout_by_points(options.layout, x.shape[2], ref.id)
+    values, (height, width) = np.zeros((*x.shape[:3], 3), np.float32), (0, 0)
+    values[..., : x.shape[3]] = x
+    if x.shape[3] == 2:
+        height, width = _size(ref, one)
+        values[..., :2] /= np.array([width, height], np.float32)
+    return landmarks(values, _scores(ref, one, x), name, ref.id, fps=options.fps, width=width, height=height)
 
 
 def _scores(ref: ClipRef, one: dict, x: np.ndarray) -> np.ndarray:
@@ -96,7 +90,7 @@ def _scores(ref: ClipRef, one: dict, x: np.ndarray) -> np.ndarray:
     scores = np.asarray(one["keypoint_score"], np.float32)
     if scores.shape != x.shape[:3]:
         raise ClipError(f"{ref.id}: scores of shape {scores.shape} for keypoints of {x.shape}")
-    return np.clip(np.nan_to_num(scores), 0, 1)
+    return np.nan_to_num(scores)
 
 
 def _size(ref: ClipRef, one: dict) -> tuple[int, int]:

@@ -4,22 +4,23 @@ The pickle holds (names, labels). Channels are x, y, z, or x, y and a score for 
 has subtracted one half from x and y. A joint of zeros was not seen. The array is memory-mapped, whatever its size.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from raysign import skeleton
 from raysign.config import AnyPath, Section
-from raysign.errors import ClipError, ConfigError, SourceError
+from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
+from raysign.skeleton import LayoutName
 from raysign.sources._arrays import TORN
-from raysign.sources._media import label_names, require_unique, stamp_of
+from raysign.sources._media import gloss_of, label_names, require_unique, stamp_of
 from raysign.sources._plain_pickle import load
+from raysign.sources._points import landmarks, layout_by_points
 
-BY_POINTS = {18: "openpose_18", 25: "ntu_25", 24: "ntu_edge_24", 27: "minimal_27", 17: "coco_17"}
 SCORED = {"openpose_18", "minimal_27", "coco_17"}  # third channel a score, and one half subtracted from x and y
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
@@ -29,20 +30,12 @@ class Options(Section):
 
     kind: Literal["stgcn_npy"] = "stgcn_npy"
     path: AnyPath = Field(description="a folder of <split>_data.npy and <split>_label.pkl, or one npy file")
-    layout: str | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
+    layout: LayoutName | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
     scored: bool | None = Field(
         None, description="channels are x - 0.5, y - 0.5, score instead of x, y, z; None: by the layout"
     )
     label_names: AnyPath | None = Field(None, description="text file, a name for each label number, one a line")
     fps: float = Field(0.0, ge=0, description="frames a second; 0: unknown")
-
-    @field_validator("layout")
-    @classmethod
-    def _known(cls, name: str | None) -> str | None:
-        try:
-            return name and skeleton.layout(name).name
-        except ConfigError as error:
-            raise ValueError(str(error)) from None
 
 
 def recognises(path: Path) -> bool:
@@ -70,9 +63,9 @@ def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
         raise SourceError(f"{_labels_of(file)}: {len(told[0])} labels for the {len(array)} clips of {file.name}")
     split = SPLITS.get(file.stem.split("_")[0])
     try:
-        glosses = [names[int(label)] if names else str(int(label)) for label in told[1]]
+        glosses = [gloss_of(label, names) for label in told[1]]
     except (IndexError, TypeError, ValueError):
-        raise SourceError(f"{_labels_of(file)}: a label is no number from 0 to {len(names) - 1}") from None
+        raise SourceError(f"{_labels_of(file)}: a label is no number that has a name") from None
     mark = stamp_of(file)
     return [
         ClipRef(Path(str(name)).stem, str(file), mark, (gloss,), split=split, index=i)
@@ -89,23 +82,17 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         x = np.asarray(_mapped(ref.path, ref.stamp)[ref.index], np.float32).transpose(3, 1, 2, 0)  # (M, T, V, C)
     except SourceError as error:
         raise ClipError(str(error)) from None
-    name = options.layout or BY_POINTS.get(x.shape[2])
-    if name is None or skeleton.layout(name).points != x.shape[2]:
-        raise ClipError(f"{ref.path}: {x.shape[2]} points, which is not {name or 'a known layout'}; set source.layout")
-    seen = np.isfinite(x).all(-1) & (x != 0).any(-1)
-    if not seen.any():
-        raise ClipError(f"{ref.id}: no joint is seen in any of {x.shape[1]} frames")
-    persons, frames = (int(np.flatnonzero(seen.any(axes))[-1]) + 1 for axes in ((1, 2), (0, 2)))
-    x, seen = x[:persons, :frames], seen[:persons, :frames]
-    scored = options.scored if options.scored is not None else name in SCORED
-    values, visibility = np.zeros((*seen.shape, 3), np.float32), np.ones(seen.shape, np.float32)
-    if scored:
-        values[..., :2], visibility = x[..., :2] + 0.5, np.clip(x[..., 2], 0, 1)
-        seen &= visibility > 0
+    name = layout_by_points(options.layout, x.shape[2], ref.path)
+    values, visibility = np.zeros((*x.shape[:3], 3), np.float32), np.ones(x.shape[:3], np.float32)
+    if options.scored if options.scored is not None else name in SCORED:
+        values[..., :2] = x[..., :2] + 0.5
+        visibility = np.where((x != 0).any(-1), x[..., 2], 0)  # a joint of zeros is not one in the picture's middle
     else:
-        values[..., : x.shape[-1]] = x[..., :3]
-    nan = np.float32(np.nan)
-    return Landmarks(np.where(seen[..., None], values, nan), np.where(seen, visibility, nan), name, options.fps)
+        values[..., : x.shape[-1]] = x
+    found = landmarks(values, visibility, name, ref.id, fps=options.fps)
+    seen = np.isfinite(found.visibility)
+    persons, frames = (int(np.flatnonzero(seen.any(axes))[-1]) + 1 for axes in ((1, 2), (0, 2)))
+    return replace(found, values=found.values[:persons, :frames], visibility=found.visibility[:persons, :frames])
 
 
 def _labels_of(file: Path) -> Path:

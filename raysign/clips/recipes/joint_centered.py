@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from raysign import skeleton as skeletons
-from raysign.config import Section
+from raysign.clips.recipes._frames import Frames, kept
 from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton
@@ -14,7 +14,7 @@ from raysign.skeleton import Skeleton
 CHANNELS: tuple[str, ...] = ("x", "y", "z", "visibility")
 
 
-class Options(Section):
+class Options(Frames):
     """Joint-centred landmarks."""
 
     kind: Literal["joint_centered"] = "joint_centered"
@@ -25,8 +25,6 @@ class Options(Section):
     scale: Literal["none", "size"] = Field(
         "none", description="size: divide by the median distance of the points from the centre, over the whole clip"
     )
-    max_frames: int = Field(300, ge=1, description="frames kept, from the first")
-    min_frames: int = Field(1, ge=1, description="a clip of fewer frames is dropped")
 
 
 def skeleton(options: Options, layout: str) -> Skeleton:
@@ -44,10 +42,8 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     origin=frame a frame that does not show it uses the last that did. A point that is not seen is 0 with visibility 0.
     Raises ClipError for a clip that is too short, or that never shows the centre.
     """
-    values = landmarks.values[:, : options.max_frames]
+    values, visibility = kept(landmarks, options)
     persons, frames, points, _ = values.shape
-    if frames < options.min_frames:
-        raise ClipError(f"found {frames} frames, expected at least {options.min_frames} (prepare.min_frames)")
     known = skeleton(options, landmarks.layout)
     centre = known.centre if options.centre is None else options.centre
     at = values[:, :, centre]
@@ -59,7 +55,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
         size = np.nanmedian(np.linalg.norm(moved, axis=-1))
         moved = moved / size if size > 0 else moved
     x = np.empty((persons, frames, points, 4), np.float32)
-    x[..., :3], x[..., 3] = moved, landmarks.visibility[:, : options.max_frames]
+    x[..., :3], x[..., 3] = moved, visibility
     x[np.isnan(x).any(-1)] = 0
     return x
 

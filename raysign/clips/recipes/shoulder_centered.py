@@ -12,7 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign import skeleton as skeletons
-from raysign.config import Section
+from raysign.clips.recipes._frames import Frames
+from raysign.clips.recipes._frames import kept as kept_frames
 from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
 from raysign.skeleton import LEFT_SHOULDER, LEFT_WRIST, NOSE, RIGHT_SHOULDER, RIGHT_WRIST, Skeleton
@@ -27,15 +28,13 @@ POINTS = {
 PartName = Literal["pose", "face", "left_hand", "right_hand"]
 
 
-class Options(Section):
+class Options(Frames):
     """Shoulder-centred landmarks."""
 
     kind: Literal["shoulder_centered"] = "shoulder_centered"
     parts: tuple[PartName, ...] = Field(
         ("pose", "left_hand", "right_hand"), min_length=1, description="parts kept; face: the points of its contours"
     )
-    max_frames: int = Field(300, ge=1, description="frames kept, from the first")
-    min_frames: int = Field(1, ge=1, description="a clip of fewer frames is dropped")
     scale: Literal["none", "shoulders"] = Field(
         "none", description="shoulders: divide by the clip's median distance between the shoulders in the image"
     )
@@ -67,13 +66,11 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     keeps its shape, its root at the origin. Raises ClipError for a clip that is too short, or whose kept parts are
     never seen.
     """
-    values = landmarks.values[:, : options.max_frames]
+    values, visibility = kept_frames(landmarks, options)
     persons, frames, points, _ = values.shape
-    if frames < options.min_frames:
-        raise ClipError(f"found {frames} frames, expected at least {options.min_frames} (prepare.min_frames)")
     given, kept = skeletons.layout(landmarks.layout).slices, skeleton(options, landmarks.layout).slices
     values = values.reshape(-1, points, 3)
-    visibility = landmarks.visibility[:, :frames].reshape(-1, points)
+    visibility = visibility.reshape(-1, points)
     x = _picked(values, visibility, given, kept)
     roots = _roots(values, given)
     _repair_hands(x, values, visibility, roots, given, kept)

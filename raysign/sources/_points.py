@@ -1,0 +1,32 @@
+"""What readers of skeletons share: which layout so many points are, and NaN wherever a point is not seen."""
+
+import numpy as np
+
+from raysign import skeleton
+from raysign.errors import ClipError
+from raysign.schema import Landmarks
+
+BY_POINTS = {17: "coco_17", 18: "openpose_18", 21: "hand_21", 24: "ntu_edge_24", 25: "ntu_25", 27: "minimal_27"}
+
+
+def layout_by_points(declared: str | None, points: int, place: str) -> str:
+    """The declared layout, else the one usual for so many points. ClipError when it has another number of points."""
+    name = declared or BY_POINTS.get(points)
+    if name is None or skeleton.layout(name).points != points:
+        raise ClipError(f"{place}: {points} points, which is not {name or 'a known layout'}; set source.layout")
+    return name
+
+
+def landmarks(values: np.ndarray, visibility: np.ndarray, layout: str, place: str, **about) -> Landmarks:
+    """Landmarks without the points that are not seen: not finite, zero in every coordinate, or of visibility 0.
+
+    values: (M, T, V, 3). visibility: (M, T, V), clipped to [0, 1]. about: fps, width, height. ClipError when no point
+    is left.
+    """
+    seen = np.isfinite(values).all(-1) & (values != 0).any(-1) & (visibility > 0)
+    if not seen.any():
+        raise ClipError(f"{place}: no point is seen in any of {values.shape[1]} frames")
+    nan = np.float32(np.nan)
+    clipped = np.clip(visibility, 0, 1).astype(np.float32)
+    xyz = np.where(seen[..., None], values.astype(np.float32), nan)
+    return Landmarks(xyz, np.where(seen, clipped, nan), layout, **about)
