@@ -20,7 +20,9 @@ TOLERANCE = 2e-3  # 1 and 2 workers add the same numbers in another order; the d
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> Path:
-    return write(tmp_path_factory.mktemp("clips"), train=9)
+    # of these no validation clip comes nearer than 0.03 to a tie between two classes in any epoch (others come to
+    # 0.002, and fall either way): ten times what the order of sums can do
+    return write(tmp_path_factory.mktemp("clips"), train=9, seed=7)
 
 
 def metrics(made: Path) -> list[dict]:
