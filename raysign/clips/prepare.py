@@ -38,6 +38,7 @@ class Plan:
     done: int
     splits: split.Splits
     skeleton: Skeleton  # of all clips
+    channels: tuple[str, ...]  # their names
     dropped: pa.Table  # id, gloss, signer, reason of the clips left out before any array is read
 
     @property
@@ -73,7 +74,7 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
     reasons = [why or ("" if chosen[row["id"]] else "no split") for row, why in zip(rows, reasons, strict=True)]
     places = [path for path, table in shards for _ in range(len(table))]
-    skeleton = _skeleton({row["layout"] for row in usable}, settings)
+    skeleton, channels = _form({row["layout"] for row in usable}, settings)
     offered = [(path, row) for path, row in zip(places, rows, strict=True) if row["id"] not in gone]
     key = _key(settings, skeleton, offered)
     units = [
@@ -87,7 +88,7 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
         if why
     ]
     dropped = pa.Table.from_pylist(left_out, DROPPED)
-    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, skeleton, dropped)
+    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, skeleton, channels, dropped)
 
 
 DROPPED = pa.schema({"id": pa.string(), "gloss": pa.list_(pa.string()), "signer": pa.string(), "reason": pa.string()})
@@ -188,7 +189,6 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         raise StoreError(f"{made.directory}: no training clips are left; {count} were dropped: {reason}")
     store.write_table(made.directory / "dropped.parquet", dropped)
     contents, sources = ([cell for note in notes for cell in note[name]] for name in ("contents", "sources"))
-    recipe = kind_module("prepare", settings.prepare.kind)
     return store.write_card(
         made.directory,
         "prepare",
@@ -206,15 +206,21 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
             *([row[name] for row in rows] for name in ("id", "split", "signer")), sources=sources, contents=contents
         ),
         skeleton=asdict(made.skeleton),
-        channels=list(recipe.CHANNELS),
+        channels=list(made.channels),
         lengths=_lengths(table["frames"].to_numpy()),
     )
 
 
-def _skeleton(layouts: set[str], settings: config.Config) -> Skeleton:
-    """The one skeleton of all clips. ConfigError when the recipe cannot make clips of a layout, or makes several."""
+def _form(layouts: set[str], settings: config.Config) -> tuple[Skeleton, tuple[str, ...]]:
+    """The one skeleton of all clips and the names of their channels.
+
+    ConfigError when the recipe cannot make clips of a layout, or makes several kinds.
+    """
     recipe = kind_module("prepare", settings.prepare.kind)
-    found = {recipe.skeleton(settings.prepare, layout): layout for layout in sorted(layouts)}
+    found = {
+        (recipe.skeleton(settings.prepare, layout), recipe.channels(settings.prepare, layout)): layout
+        for layout in sorted(layouts)
+    }
     if len(found) > 1:
         some = ", ".join(layout_of(name).name for name in found.values())
         raise ConfigError(f"landmarks: found several layouts ({some}), expected one; prepare each in a run of its own")

@@ -3,6 +3,6 @@
 class Options(Section)                    kind (its file's name) and the recipe's settings
 skeleton(options, layout) -> Skeleton     the points of clips made from landmarks of a layout; ConfigError when it
                                           cannot make any
-CHANNELS: tuple[str, ...]                 names of the channels; the last one is `visibility`
+channels(options, layout) -> tuple        names of the channels; the last one is `visibility`
 apply(landmarks, options) -> ndarray      (M, T, V, C) float32 without NaN; ClipError when nothing can be used
 """

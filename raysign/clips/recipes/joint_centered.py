@@ -35,6 +35,11 @@ def skeleton(options: Options, layout: str) -> Skeleton:
     return found
 
 
+def channels(options: Options, layout: str) -> tuple[str, ...]:  # noqa: ARG001 - some recipes' depend on them
+    """Place and visibility."""
+    return CHANNELS
+
+
 def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     """(M, T, V, 4) float32: x, y, z from the centre, in the source's units unless scaled, and visibility.
 

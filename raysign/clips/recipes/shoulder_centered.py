@@ -59,6 +59,11 @@ def _skeleton(parts: tuple[str, ...]) -> Skeleton:
     return skeletons.of_parts("shoulder_centered", {part: POINTS[part] for part in POINTS if part in parts})
 
 
+def channels(options: Options, layout: str) -> tuple[str, ...]:  # noqa: ARG001 - some recipes' depend on them
+    """Place and visibility."""
+    return CHANNELS
+
+
 def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     """(M, T, V, 4) float32: x, y, z from the middle of the shoulders, in image units, and visibility.
 
