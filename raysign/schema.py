@@ -12,15 +12,16 @@ import pyarrow as pa
 
 from raysign import skeleton
 
-VERSION = 1
+VERSION = 2
 
 
 def _schema(name: str, fields: dict[str, pa.DataType]) -> pa.Schema:
     return pa.schema([pa.field(k, t) for k, t in fields.items()], metadata={"raysign.schema": f"{name}/{VERSION}"})
 
 
-# without nulls among the numbers a reader need not look at each of them: twice as fast, the same for all tools
-_NUMBERS = pa.list_(pa.field("element", pa.float32(), nullable=False))
+# Little-endian float32, as `numpy.frombuffer` reads them. Bytes and not a list: Parquet keeps a level for each number
+# of a list, and to write and read those takes longer than to make the clip. Large: a shard may pass 2 GiB.
+_ARRAY = pa.large_binary()
 _WHO = {
     "id": pa.string(),  # unique in its store; stable when the source moves to another machine
     "gloss": pa.list_(pa.string()),  # what is signed: one name for an isolated sign, empty when unlabelled
@@ -41,8 +42,8 @@ LANDMARKS = _schema(
         "height": pa.int32(),
         **_SHAPE,
         "layout": pa.string(),  # which point is where, as raysign.skeleton.layout reads it
-        "values": _NUMBERS,  # M*T*V*3: x and y in image units, z in those of x (or all in metres); NaN: not seen
-        "visibility": _NUMBERS,  # M*T*V in [0, 1]; NaN: not seen
+        "values": _ARRAY,  # M*T*V*3: x and y in image units, z in those of x (or all in metres); NaN: not seen
+        "visibility": _ARRAY,  # M*T*V in [0, 1]; NaN: not seen
         "seen": pa.list_(pa.float32()),  # per part of the layout, in its order: share of frames with any point of it
         "extractor": pa.string(),  # fingerprint of what made the values
         "note": pa.string(),  # what was damaged in a clip that was kept; null for nothing
@@ -55,9 +56,7 @@ CLIPS = _schema(
         **_WHO,
         **_SHAPE,
         "channels": pa.int32(),
-        # M*T*V*C little-endian float32, no NaN; the last channel is the visibility. Bytes and not a list: Parquet keeps
-        # a level for each number of a list, and to write and read those takes longer than to make the clip
-        "x": pa.binary(),
+        "x": _ARRAY,  # M*T*V*C, no NaN; the last channel is the visibility
         "recipe": pa.string(),  # hash of the prepare section and of the landmarks' extractor
     },
 )
@@ -69,7 +68,7 @@ PREDICTIONS = _schema(
         "predicted": pa.string(),
         "confidence": pa.float32(),  # probability of `predicted`
         "top": pa.list_(pa.string()),  # the five likeliest, likeliest first
-        "probabilities": _NUMBERS,  # in the order of the bundle's labels
+        "probabilities": pa.list_(pa.float32()),  # in the order of the bundle's labels
     },
 )
 
@@ -157,17 +156,15 @@ def to_table(rows: Iterable[dict], schema: pa.Schema) -> pa.Table:
 
 
 def _column(cells: list, kind: pa.DataType) -> pa.Array:
-    if not any(isinstance(cell, np.ndarray) for cell in cells):
+    if kind != _ARRAY:
         return pa.array(cells, kind)
     empty = np.empty(0, np.float32)
     arrays = [empty if cell is None else np.asarray(cell, np.float32).reshape(-1) for cell in cells]
-    offsets = np.zeros(len(arrays) + 1, np.int32)
-    np.cumsum([len(array) for array in arrays], out=offsets[1:])
-    values, nulls = np.concatenate(arrays), np.array([cell is None for cell in cells])
-    if pa.types.is_binary(kind):
-        valid = pa.py_buffer(np.packbits(~nulls, bitorder="little"))
-        return pa.Array.from_buffers(kind, len(cells), [valid, pa.py_buffer(offsets * 4), pa.py_buffer(values)])
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind, mask=pa.array(nulls))
+    offsets = np.zeros(len(arrays) + 1, np.int64)
+    np.cumsum([array.nbytes for array in arrays], out=offsets[1:])
+    valid = np.packbits(np.array([cell is not None for cell in cells], bool), bitorder="little")
+    data = np.concatenate(arrays) if arrays else empty
+    return pa.Array.from_buffers(kind, len(cells), [pa.py_buffer(part) for part in (valid, offsets, data)])
 
 
 def arrays(table: pa.Table, column: str, *shape: str | int) -> Iterator[np.ndarray]:
@@ -187,11 +184,9 @@ def arrays(table: pa.Table, column: str, *shape: str | int) -> Iterator[np.ndarr
 
 
 def _flat(chunk: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of all rows of a list or binary array, and where each row begins among them."""
-    if pa.types.is_list(chunk.type):
-        return chunk.values.to_numpy(), chunk.offsets.to_numpy()
+    """The numbers of all rows of an array, and where each row begins among them."""
     _, offsets, data = chunk.buffers()
-    starts = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+    starts = np.frombuffer(offsets, np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
     return np.frombuffer(data or b"", np.float32, count=int(starts[-1]) // 4), starts // 4
 
 

@@ -55,13 +55,12 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path}: not readable ({error}); run the stage that writes it again") from None
 
 
-# Landmarks are kept for years and read a few times: compressed, bytes of the same significance side by side.
+# Landmarks are kept for years and read a few times: compressed, at a level that costs little time.
 # Clips are read at each start of a training and can be made anew: plain and fast.
 _ENCODINGS: dict[str, dict[str, Any]] = {
     "landmarks": {
         "compression": "zstd",
         "compression_level": -3,  # as fast as a codec without entropy coding, and still smaller
-        "use_byte_stream_split": ["values.list.element", "visibility.list.element"],
         "data_page_size": 1 << 26,  # a clip's numbers are read all or not at all: no pages to look through
     },
     "clips": {"compression": "none"},

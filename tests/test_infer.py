@@ -185,7 +185,7 @@ def test_a_gloss_the_bundle_does_not_know_is_named(bundle, clips_dir, tmp_path):
 
 def test_an_empty_split_names_those_there_are(bundle_dir, landmarks_dir, tmp_path):
     clips = prepared(landmarks_dir, tmp_path, "split.kind=stratified", "split.val=0", "split.test=0.3")
-    with pytest.raises(StoreError, match=r"no clip in split 'val'.*train \(\d+\)"):
+    with pytest.raises(StoreError, match=r"no clip in 'val'.*train \(\d+\)"):
         evaluate(bundle_dir, clips, "val", tmp_path / "out")
 
 

@@ -49,7 +49,7 @@ def test_a_shard_is_plain_parquet_for_any_reader(tmp_path):
     store.write_table(tmp_path / "shard-0.parquet", table)
     frame = pd.read_parquet(tmp_path / "shard-0.parquet")
     assert list(frame["id"]) == [f"clip{i}" for i in range(5)]
-    assert np.array_equal(frame["values"][0], made[0].values.reshape(-1), equal_nan=True)
+    assert np.array_equal(np.frombuffer(frame["values"][0], "<f4"), made[0].values.reshape(-1), equal_nan=True)
 
 
 def test_the_same_table_is_written_as_the_same_bytes(tmp_path):
