@@ -9,49 +9,50 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 from platformdirs import user_cache_path
 
 from raysign import config, engine, pipeline, schema, store
+from raysign.bench._peak import Peak
 from raysign.clips import prepare
-from raysign.clips.recipes import shoulder_centered
-from raysign.skeleton import LAYOUTS
+from raysign.skeleton import LAYOUTS, LEFT_WRIST, RIGHT_WRIST
 
-PARTS = LAYOUTS["holistic_75"].parts
 TARGETS = {"import_vs_pandas": 5, "import_vs_row_lookup": 100, "prepare_vs_pandas": 20, "prepare_vs_numpy": 1.5}
+LAYOUT_OF = {75: "holistic_75", 543: "holistic_543"}
+MADE = 2000  # different files; more clips are the same files under further names
 
 
-def run(clips: int = 2000, repeats: int = 3, sample: int = 300, cpus: int | None = None, memory: bool = True) -> dict:
+def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[str, ...] = ("shoulder_centered",),
+        repeats: int = 3, sample: int = 300, cpus: int | None = None, memory: bool = True) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
-    clips: files, of 75 points and 100 to 200 frames. repeats: each time is the best of so many. sample: files that the
-    baselines read. memory: also run five times as many clips and compare the peak memory.
+    clips: files. points: of a frame, 75 or 543. frames: mean length; clips are a third shorter to a third longer.
+    recipes: kinds of `prepare`, with their defaults; the ratios that have a target are of the first. repeats: each time
+    is the best of so many. sample: files that the baselines read. memory: also run with a tenth of the clips and
+    compare the peak memory.
     """
-    files = made_files(clips)
+    files, few = made_files(clips, points, frames), made_files(max(1, clips // 10), points, frames)
     cluster = config.Ray.model_validate({"cpus": cpus})
     engine.connect(cluster)
     workplace = Path(tempfile.mkdtemp(prefix="raysign-bench-"))
     try:
-        _stages(made_files(256), workplace / "warm")  # shards enough to wake all workers of a small cluster
-        for file in files.rglob("*.parquet"):
-            file.read_bytes()
-        passes = [_stages(files, workplace / f"pass{number}") for number in range(repeats)]
-        best = {name: min(row[name] for row in passes) for name in ("import", "prepare")}
+        _stages(made_files(256, points, frames), workplace / "warm", recipes)  # enough to wake all workers of a few
+        low = _stages(few, workplace / "few", recipes[:1]) if memory else {}
+        passes = [_stages(files, workplace / f"pass{number}", recipes) for number in range(repeats)]
+        best = {name: min(row[name] for row in passes) for name in ("import", *recipes)}
         chosen = sorted(files.rglob("*.parquet"))[:: max(1, clips // sample)]
-        found = _ratios(best, clips, _baselines(chosen, workplace / "pass0", repeats))
-        found["cpus"] = engine.cpus(cluster)
+        found = _ratios(best, clips, _baselines(chosen, workplace / "pass0", LAYOUT_OF[points], recipes, repeats))
+        found |= {"points": points, "frames": frames, "cpus": engine.cpus(cluster)}
         found["peak_mb"] = round(max(row["peak"] for row in passes))
         if memory:
-            found["peak_mb_5x"] = round(_stages(_fivefold(files, workplace / "files"), workplace / "large")["peak"])
-            found["peak_5x_vs_1x"] = round(found["peak_mb_5x"] / found["peak_mb"], 2)
+            found["peak_mb_of_a_tenth"] = round(low["peak"])
+            found["peak_vs_a_tenth"] = round(found["peak_mb"] / found["peak_mb_of_a_tenth"], 2)
     finally:
         shutil.rmtree(workplace, ignore_errors=True)
     _print(found)
@@ -61,68 +62,72 @@ def run(clips: int = 2000, repeats: int = 3, sample: int = 300, cpus: int | None
 # ---------------------------------------------------------------- the files
 
 
-def made_files(count: int) -> Path:
+def made_files(count: int, points: int, frames: int) -> Path:
     """A folder of `<gloss>/<clip>_landmarks.parquet`, kept in the user's cache between runs."""
-    folder = user_cache_path("raysign") / "bench" / f"prepare-{schema.VERSION}-{count}"
+    folder = user_cache_path("raysign") / "bench" / f"landmarks-{points}x{frames}-{count}"
     if not folder.exists():
-        fresh = Path(tempfile.mkdtemp(prefix="making-", dir=_made(folder.parent)))
-        for number in range(count):
-            path = _made(fresh / f"sign{number % 50:02d}") / f"clip{number:06d}_landmarks.parquet"
-            pq.write_table(made_clip(number), path)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
+        for number in range(50):
+            (fresh / f"sign{number:02d}").mkdir()
+        names = [fresh / f"sign{number % 50:02d}" / f"clip{number:06d}_landmarks.parquet" for number in range(count)]
+        for number, path in enumerate(names):
+            if number < MADE:
+                pq.write_table(made_clip(number, LAYOUT_OF[points], frames), path)
+            else:
+                _same(names[number % MADE], path)
         fresh.rename(folder)
     return folder
 
 
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _same(file: Path, name: Path) -> None:
+    try:
+        os.link(file, name)
+    except OSError:  # a file has no room for more names, or a disk has no links
+        shutil.copyfile(file, name)
 
 
-def made_clip(seed: int) -> pa.Table:
+def made_clip(seed: int, layout: str, mean: int) -> pa.Table:
     """Rows as an extractor writes them: smooth movement with noise, 64-bit numbers, NaN while a hand is not seen."""
-    rng = np.random.default_rng(seed)
-    frames = int(rng.integers(100, 201))
+    rng, known = np.random.default_rng(seed), LAYOUTS[layout]
+    frames = int(rng.integers(2 * mean // 3, 4 * mean // 3 + 1))
     time_axis = np.linspace(0, 2 * np.pi, frames)[:, None, None]
-    waves = np.sin(time_axis * rng.uniform(0.5, 2, (1, 75, 1)) + rng.uniform(0, 6, (1, 75, 3)))
-    xyz = rng.uniform(0.2, 0.8, (75, 3)) + 0.1 * waves + rng.normal(0, 0.002, (frames, 75, 3))
-    xyz[:, [33, 54]] = xyz[:, [15, 16]] + rng.normal(0, 0.01, (frames, 2, 3))  # hands hang on their wrists
-    visibility = np.concatenate([rng.uniform(0.9, 1, (frames, 33)), np.ones((frames, 42))], axis=1)
-    for hand in (slice(33, 54), slice(54, 75)):
+    waves = np.sin(time_axis * rng.uniform(0.5, 2, (1, known.points, 1)) + rng.uniform(0, 6, (1, known.points, 3)))
+    noise = rng.normal(0, 0.002, (frames, known.points, 3))
+    xyz = rng.uniform(0.2, 0.8, (known.points, 3)) + 0.1 * waves + noise
+    left, right = known.slices["left_hand"], known.slices["right_hand"]
+    wrists = xyz[:, [LEFT_WRIST, RIGHT_WRIST]]
+    xyz[:, [left.start, right.start]] = wrists + rng.normal(0, 0.01, (frames, 2, 3))  # hands hang on their wrists
+    visibility = np.ones((frames, known.points))
+    visibility[:, known.slices["pose"]] = rng.uniform(0.9, 1, (frames, 33))
+    for hand in (left, right):
         start, length = rng.integers(0, frames // 2, 2)
         xyz[start : start + length, hand] = visibility[start : start + length, hand] = np.nan
     columns = {name: xyz[..., i].astype(np.float32).astype(float).ravel() for i, name in enumerate("xyz")}
-    names = [part for part, size in PARTS for _ in range(size)]
+    names = [part for part, size in known.parts for _ in range(size)]
     return pa.table({
         "type": np.tile(names, frames),
-        "landmark_index": np.tile(np.concatenate([np.arange(size) for _, size in PARTS]), frames),
-        "frame": np.repeat(np.arange(frames), 75), **columns,
+        "landmark_index": np.tile(np.concatenate([np.arange(size) for _, size in known.parts]), frames),
+        "frame": np.repeat(np.arange(frames), known.points), **columns,
         "visibility": visibility.astype(np.float32).astype(float).ravel(),
     })  # fmt: skip
-
-
-def _fivefold(files: Path, folder: Path) -> Path:
-    """Five times as many files: each under five names."""
-    for file in files.rglob("*.parquet"):
-        for number in range(5):
-            name = _made(folder / file.parent.name) / f"{number}-{file.name}"
-            try:
-                os.link(file, name)
-            except OSError:  # another disk
-                shutil.copyfile(file, name)
-    return folder
 
 
 # ---------------------------------------------------------------- the stages
 
 
-def _stages(files: Path, out: Path) -> dict[str, float]:
-    """Seconds of import and of prepare, and the peak memory (MB) of this process and the workers during both."""
-    settings = config.load(base={
-        "out": str(out), "source": {"kind": "landmark_parquet", "path": str(files)}, "split": {"kind": "stratified"},
-    })  # fmt: skip
-    with _Peak() as peak:
-        times = {"import": _seconds(lambda: pipeline.landmarks(settings))}
-        times["prepare"] = _seconds(lambda: pipeline.prepare(settings))
+def _stages(files: Path, out: Path, recipes: tuple[str, ...]) -> dict[str, float]:
+    """Seconds of import and of prepare by each recipe, and the peak memory (MB) of driver and workers over all."""
+    for file in files.rglob("*.parquet"):
+        file.read_bytes()
+    base = {"source": {"kind": "landmark_parquet", "path": str(files)}, "split": {"kind": "stratified"},
+            "landmarks": str(out / "landmarks")}  # fmt: skip
+    settings = [config.load(base={**base, "out": str(out / kind), "prepare": {"kind": kind}}) for kind in recipes]
+    with Peak() as peak:
+        times = {"import": _seconds(lambda: pipeline.landmarks(settings[0]))}
+        for one in settings:
+            times[one.prepare.kind] = _seconds(lambda one=one: pipeline.prepare(one))
+            shutil.rmtree(one.home)  # room for the next
     return {**times, "peak": peak.megabytes}
 
 
@@ -132,71 +137,52 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-class _Peak:
-    """Largest sum of the resident memory of this process and the Ray workers below it, seen ten times a second."""
-
-    def __enter__(self):
-        self.megabytes, self._over = 0.0, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        me = psutil.Process()
-        while not self._over.wait(0.1):
-            total = me.memory_info().rss
-            for process in me.children(recursive=True):
-                try:
-                    if process.name().startswith("ray::"):
-                        total += process.memory_info().rss
-                except psutil.Error:
-                    continue
-            self.megabytes = max(self.megabytes, total / 2**20)
-
-
 # ---------------------------------------------------------------- the baselines, in seconds a clip
 
 
-def _baselines(files: list[Path], done: Path, repeats: int) -> dict[str, float]:
+def _baselines(files: list[Path], done: Path, layout: str, recipes: tuple[str, ...], repeats: int) -> dict[str, float]:
     """Seconds a clip of each baseline, the best of `repeats`; looking rows up is done once, for two clips."""
     import pandas
 
     def best(work: Callable[[], object], count: int) -> float:
         return min(_seconds(work) for _ in range(repeats)) / count
 
-    options = shoulder_centered.Options.model_validate({})
-    return {
-        "pandas import": best(lambda: [_by_pandas(pandas, file) for file in files], len(files)),
-        "row look-up import": _seconds(lambda: [_by_row(pandas, file) for file in files[:2]]) / 2,
-        "pandas prepare": best(
-            lambda: [shoulder_centered.apply(_by_pandas(pandas, file), options) for file in files], len(files)
-        ),
-        "numpy prepare": _in_memory(done, options, best),
+    found = {
+        "pandas import": best(lambda: [_by_pandas(pandas, file, layout) for file in files], len(files)),
+        "row look-up import": _seconds(lambda: [_by_row(pandas, file, layout) for file in files[:2]]) / 2,
     }
+    tables = [store.read_table(path) for path in store.shards(done / "landmarks")[:4]]
+    for kind in recipes:
+        recipe = config.kind_module("prepare", kind)
+        options = recipe.Options.model_validate({})
+        found[f"pandas {kind}"] = best(
+            lambda r=recipe, o=options: [r.apply(_by_pandas(pandas, file, layout), o) for file in files], len(files)
+        )
+        found[f"numpy {kind}"] = best(
+            lambda r=recipe, o=options: [_computed(table, r, o) for table in tables],
+            sum(len(table) for table in tables),
+        )
+    return found
 
 
-def _by_pandas(pandas, file: Path) -> schema.Landmarks:
+def _by_pandas(pandas, file: Path, layout: str) -> schema.Landmarks:
     """One read, and for each part one selection and reshape."""
     frame = pandas.read_parquet(file)
     parts = []
-    for part, size in PARTS:
+    for part, size in LAYOUTS[layout].parts:
         rows = frame.loc[frame["type"] == part, ["x", "y", "z", "visibility"]].to_numpy(np.float32)
         parts.append(rows.reshape(-1, size, 4))
     dense = np.concatenate(parts, axis=1)[None]
-    return schema.Landmarks(dense[..., :3], dense[..., 3], "holistic_75")
+    return schema.Landmarks(dense[..., :3], dense[..., 3], layout)
 
 
-def _by_row(pandas, file: Path) -> np.ndarray:
+def _by_row(pandas, file: Path, layout: str) -> np.ndarray:
     """A look-up for each landmark of each frame, in the rows of that frame and part."""
     table = pandas.read_parquet(file)
     frames = []
     for _, frame in table.groupby("frame"):
         points = []
-        for part, size in PARTS:
+        for part, size in LAYOUTS[layout].parts:
             rows = frame[frame["type"] == part]
             for index in range(size):
                 row = rows[rows["landmark_index"] == index]
@@ -205,43 +191,48 @@ def _by_row(pandas, file: Path) -> np.ndarray:
     return np.array(frames, np.float32)
 
 
-def _in_memory(done: Path, options, best: Callable) -> float:
-    """What prepare computes (recipe, fingerprint, table) over landmarks in memory, one shard after the other."""
-    tables = [store.read_table(path) for path in store.shards(done / "landmarks")[:4]]
-
-    def compute() -> None:
-        for table in tables:
-            arrays = [shoulder_centered.apply(landmarks, options) for landmarks in schema.landmarks_of(table)]
-            shapes = [dict(zip(("persons", "frames", "points", "channels"), x.shape, strict=True)) for x in arrays]
-            schema.to_table([{**shape, "x": x} for shape, x in zip(shapes, arrays, strict=True)], schema.CLIPS)
-            for x in arrays:
-                prepare.content(x)
-
-    return best(compute, sum(len(table) for table in tables))
+def _computed(table: pa.Table, recipe, options) -> None:
+    """What prepare computes (recipe, fingerprint, table) of a shard of landmarks in memory."""
+    arrays = [recipe.apply(landmarks, options) for landmarks in schema.landmarks_of(table)]
+    shapes = [dict(zip(("persons", "frames", "points", "channels"), x.shape, strict=True)) for x in arrays]
+    schema.to_table([{**shape, "x": x} for shape, x in zip(shapes, arrays, strict=True)], schema.CLIPS)
+    for x in arrays:
+        prepare.content(x)
 
 
 # ---------------------------------------------------------------- the answer
 
 
 def _ratios(best: dict[str, float], clips: int, baselines: dict[str, float]) -> dict:
-    """Clips a second of both stages and of the baselines, and the ratios that have a target."""
+    """The ratios that have a target, those of each recipe, and clips a second of all sides."""
     mine = {name: seconds / clips for name, seconds in best.items()}
-    ratios = {
-        "import_vs_pandas": baselines["pandas import"] / mine["import"],
-        "import_vs_row_lookup": baselines["row look-up import"] / mine["import"],
-        "prepare_vs_pandas": baselines["pandas prepare"] / mine["prepare"],
-        "prepare_vs_numpy": baselines["numpy prepare"] / mine["prepare"],
+    recipes = {
+        kind: {
+            "vs_pandas": round(baselines[f"pandas {kind}"] / mine[kind], 2),
+            "vs_numpy": round(baselines[f"numpy {kind}"] / mine[kind], 2),
+        }
+        for kind in mine
+        if kind != "import"
     }
+    first = next(iter(recipes.values()))
     speeds = {name: round(1 / seconds, 1) for name, seconds in {**mine, **baselines}.items()}
-    return {**{name: round(value, 2) for name, value in ratios.items()}, "clips": clips, "clips_per_second": speeds}
+    return {
+        "import_vs_pandas": round(baselines["pandas import"] / mine["import"], 2),
+        "import_vs_row_lookup": round(baselines["row look-up import"] / mine["import"], 2),
+        **{f"prepare_{name}": ratio for name, ratio in first.items()},
+        "recipes": recipes, "clips": clips, "clips_per_second": speeds,
+    }  # fmt: skip
 
 
 def _print(found: dict) -> None:
-    print(f"{found['clips']} files, 75 points, 100 to 200 frames, {found['cpus']} CPUs; start of Ray not counted")
+    print(f"{found['clips']} files, {found['points']} points, about {found['frames']} frames, {found['cpus']} CPUs; "
+          "start of Ray not counted")  # fmt: skip
     for name, speed in found["clips_per_second"].items():
-        print(f"  {name:20} {speed:10.1f} clips/s")
+        print(f"  {name:32} {speed:10.1f} clips/s")
     for name, target in TARGETS.items():
-        print(f"  {name:20} {found[name]:10.2f}  target {target}")
-    memory = f", of five times as many clips {found['peak_mb_5x']} MB" if "peak_mb_5x" in found else ""
-    print(f"  peak memory of driver and workers {found['peak_mb']} MB{memory}")
+        print(f"  {name:32} {found[name]:10.2f}  target {target}")
+    for kind, ratios in found["recipes"].items():
+        print(f"  {kind:32} {ratios['vs_pandas']:10.2f} x pandas {ratios['vs_numpy']:10.2f} x numpy in memory")
+    tenth = f", of a tenth of the clips {found['peak_mb_of_a_tenth']} MB" if "peak_mb_of_a_tenth" in found else ""
+    print(f"  peak memory of driver and workers {found['peak_mb']} MB{tenth}")
     print(json.dumps(found))
