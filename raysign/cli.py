@@ -116,6 +116,30 @@ def evaluate(config):
     click.echo(pipeline.summary(config, pipeline.evaluate(config)))
 
 
+@main.command(epilog=CONFIG_HELP)
+@click.argument("where", metavar="CONFIG|LANDMARKS")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("settings", nargs=-1, metavar="to=KIND [KEY=VALUE]...")
+@plain_errors
+def convert(where: str, out: Path, settings: tuple[str, ...]):
+    """Landmarks out to another format: a new folder OUT of the format KIND.
+
+    LANDMARKS is a directory of landmarks; those of a CONFIG are made first where they are missing. to.KEY=VALUE sets
+    an option of the format, any other KEY=VALUE belongs to the CONFIG.
+    """
+    from raysign import pipeline, store
+    from raysign.config import load, section
+    from raysign.errors import ConfigError
+
+    told = [word for word in settings if word.startswith(("to=", "to."))]
+    options, rest = section("to", told), [word for word in settings if word not in told]
+    stored = bool(store.shards(Path(where)))
+    if stored and rest:
+        raise ConfigError(f"{rest[0]}: {where} holds landmarks already; give their config to change them")
+    directory = Path(where) if stored else pipeline.landmarks_of(load([where, *rest]))
+    click.echo(pipeline.converted(pipeline.convert(directory, out, options), out))
+
+
 @verb("config", base={"source": {"kind": "synthetic"}})
 def show_config(config):
     """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""

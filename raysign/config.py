@@ -55,6 +55,7 @@ FAMILIES = {
     "prepare": "raysign.clips.recipes",
     "model": "raysign.models",
     "task": "raysign.learn.tasks",
+    "to": "raysign.writers",  # no section of the tree: told to `raysign convert` alone
 }
 
 
@@ -230,6 +231,19 @@ def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
         if key not in Config.model_fields:
             raise ConfigError(f"{key}: unknown key{nearest(key, Config.model_fields)}")
     return _validate(Config, tree)
+
+
+def section(family: str, arguments: Iterable[str]) -> Section:
+    """The options of one kind of a family that is no section of the tree: `family=KIND`, then `family.key=value`.
+
+    Raises ConfigError naming the key at fault.
+    """
+    tree = {}
+    for argument in arguments:
+        told = _tree_of(argument)[family]
+        tree = _merge(tree, told if isinstance(told, dict) else {"kind": told})
+    kind = str(tree.get("kind", ""))
+    return _validate(kind_module(family, kind).Options, {**tree, "kind": kind}, f"{family}.")
 
 
 def _tree_of(argument: str) -> dict:

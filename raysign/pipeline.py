@@ -1,7 +1,7 @@
 """The whole story, one function for each arrow:
 
     videos, images --extract--> landmarks --prepare--> clips --train--> bundle --evaluate, predict--> answers
-    other formats  --import --> landmarks
+    other formats  --import --> landmarks --convert--> other formats
 
 Every stage reads the one before it and writes its own directory below `config.home`; run again, it does only what is
 missing, new or changed. The kernels are plain functions of their rooms; `engine` carries them to the CPUs of a cluster.
@@ -9,7 +9,9 @@ missing, new or changed. The kernels are plain functions of their rooms; `engine
 
 import functools
 import json
+import re
 import secrets
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from raysign import engine, store
-from raysign.config import Config, kind_module
+from raysign.config import Config, Section, kind_module
 from raysign.errors import ConfigError
 
 # ---------------------------------------------------------------- the stages
@@ -51,14 +53,30 @@ def _sections(config: Config) -> dict:
     return {name: getattr(config, name).model_dump(mode="json") for name in ("source", "extract")}
 
 
+def landmarks_of(config: Config) -> Path:
+    """The directory of the config's LANDMARKS, which are made first where they are not what it says."""
+    if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
+        landmarks(config)
+    return config.landmarks_dir
+
+
+def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
+    """LANDMARKS to a format of the field, in a new folder; does nothing when that holds them already. Returns its card.
+
+    options: `Options` of a module of raysign.writers.
+    """
+    from raysign import writers
+
+    return writers.convert(landmarks_dir, out, options)
+
+
 def prepare(config: Config) -> Path:
     """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from."""
     from raysign.clips import prepare as stage
 
-    if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
-        landmarks(config)
+    made = landmarks_of(config)
     began = time.time()
-    plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
+    plan = stage.plan(made, config.home / "clips", config)
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
         for _ in tqdm(
@@ -196,6 +214,23 @@ def describe(card: dict, directory: Path) -> str:
     lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
     lines += [f"  dropped {count}: {reason}" for reason, count in card["dropped"].items()]
     return "\n".join(lines)
+
+
+def converted(card: dict, out: Path) -> str:
+    """What to say of a conversion: what is there and what is not, what was lost, and how to read it back."""
+    settings = " ".join(shlex.quote(f"source.{key}={_word(value)}") for key, value in card["source"].items())
+    lines = [
+        f"  clip by clip: {out / 'clips.csv'}",
+        f"  {card['loses']}",
+        f"  to read it back: raysign import {settings}",
+    ]
+    return "\n".join([describe(card, out), *lines])
+
+
+def _word(value: object) -> str:
+    """A setting's value as it is typed, such that YAML takes it for what it is."""
+    plain = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value)
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
 
 
 def summary(config: Config, metrics: dict) -> str:

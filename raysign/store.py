@@ -4,11 +4,14 @@ A stage directory is `shard-<name>.parquet` files beside `card.json`. A shard is
 renamed, so a killed run leaves whole shards only.
 """
 
+import csv
 import hashlib
+import io
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,15 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """`write_bytes` of indented JSON."""
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n").encode())
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> None:
+    """`write_bytes` of a csv table in UTF-8; None is an empty cell."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(columns)
+    table.writerows(rows)
+    write_bytes(path, text.getvalue().encode())
 
 
 def read_json(path: Path) -> Any:
@@ -111,6 +123,13 @@ def read_columns(directory: Path, *columns: str) -> pa.Table:
     if not found:
         raise StoreError(f"{directory}: no shards; run the stage that fills it first")
     return pa.concat_tables(found)
+
+
+def refuse_twins(ids: list[str], directory: Path) -> None:
+    """StoreError naming a clip that the directory holds twice."""
+    name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
+    if count > 1:
+        raise StoreError(f"{directory}: clip {name!r} is stored twice; delete the directory and fill it again")
 
 
 # ---------------------------------------------------------------- cards

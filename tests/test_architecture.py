@@ -15,6 +15,7 @@ ROOMS = [
     "store",
     "engine",
     "sources",
+    "writers",
     "extract",
     "clips",
     "models",

@@ -143,6 +143,32 @@ def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):
     assert all(len(row["top"]) == 2 and row["top"][0][1] >= row["top"][1][1] for row in rows)
 
 
+def test_landmarks_are_converted_from_their_directory_and_from_a_config_and_read_back(finished, tmp_path):
+    result = raysign("convert", finished / "landmarks", tmp_path / "tree", "to=gesture_parquet")
+    assert result.exit_code == 0, result.output
+    assert "27 clips" in result.output and "are lost" in result.output
+    told = result.stdout.splitlines()[-1].split("raysign import ")[1].split()
+    assert raysign("import", *told, f"out={tmp_path}/again").exit_code == 0
+    small = [word for word in SMALL if word.startswith("source.")]
+    result = raysign("convert", small[0], tmp_path / "one", "to=pyskl_pickle", "to.float32=true", *small[1:],
+                     f"out={tmp_path}/made", "extract.workers=1")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "one" / "annotations.pkl").stat().st_size > 100_000
+
+
+def test_a_conversion_that_cannot_be_is_refused(finished, tmp_path):
+    landmarks = finished / "landmarks"
+    assert "did you mean 'stgcn_npy'" in refusal("convert", landmarks, tmp_path / "out", "to=stgcn_npz")
+    assert "expected one of" in refusal("convert", landmarks, tmp_path / "out")
+    assert "to.frame: unknown key" in refusal("convert", landmarks, tmp_path / "out", "to=stgcn_npy", "to.frame=9")
+    assert "holds landmarks already" in refusal("convert", landmarks, tmp_path / "out", "to=npz", "seed=1")
+    assert "holds fsl_78, holistic_543; found holistic_75" in refusal(
+        "convert", landmarks, tmp_path / "out", "to=fsl_npz"
+    )
+    assert "raysign extract" in refusal("convert", next((finished / "clips").iterdir()), tmp_path / "out", "to=npz")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_gloss_only_in_the_test_split_is_refused_by_name(tmp_path):
     import numpy as np
 

@@ -60,7 +60,7 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     if not shards:
         raise StoreError(f"{landmarks_dir}: no landmarks; run `raysign extract` or `raysign import` first")
     rows = pa.concat_tables([table for _, table in shards]).to_pylist()
-    _refuse_twins(rows, landmarks_dir)
+    store.refuse_twins([row["id"] for row in rows], landmarks_dir)
     gone = set((store.read_card(landmarks_dir) or {}).get("gone", ()))
     reasons = ["no longer in the source" if row["id"] in gone else _reason(row) for row in rows]
     usable = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
@@ -99,13 +99,6 @@ def _reason(row: dict) -> str:
     if row["error"]:
         return "quarantined"
     return "" if row["gloss"] else "no gloss: unlabelled in the source"
-
-
-def _refuse_twins(rows: list[dict], directory: Path) -> None:
-    counts = Counter(row["id"] for row in rows)
-    if len(counts) < len(rows):
-        name = next(name for name, count in counts.items() if count > 1)
-        raise StoreError(f"{directory}: clip {name!r} is stored twice; delete the directory and fill it again")
 
 
 def _key(settings: config.Config, skeleton: Skeleton, rows: Iterable[tuple[str, dict]]) -> str:
