@@ -1,15 +1,14 @@
-"""Landmark files and npz arrays: what is read, what is tolerated, what is refused and in which words."""
+"""Landmark files: what is read, what is tolerated, what is refused and in which words."""
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from raysign import config
-from raysign.errors import ClipError, ConfigError, SourceError
+from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef
 from raysign.skeleton import LAYOUTS, border_visibility
-from raysign.sources import detect, landmark_parquet, npy_tree, npz
+from raysign.sources import detect, landmark_parquet
 
 SIZES = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
 
@@ -185,6 +184,9 @@ def spoil(**columns):
         (lambda: spoil(type=lambda c: [None, *c[1:]]), "1 rows have no landmark type"),
         (lambda: spoil(frame=lambda c: [None, *c[1:]]), "1 rows have no frame"),
         (lambda: spoil(frame=lambda c: [0.5, *c[1:]]), "frame: expected whole numbers"),
+        (lambda: spoil(x=lambda c: ["a"] * len(c)), "column 'x' holds string, expected numbers"),
+        (lambda: spoil(type=lambda c: [1] * len(c)), "column 'type' holds int64, expected text"),
+        (lambda: spoil(frame=lambda c: [[1]] * len(c)), "frame: expected whole numbers"),
         (lambda: rows(dense()).drop_columns(["y"]), "no column 'y', found type"),
         (lambda: rows(dense()).rename_columns({"landmark_index": "landmark_idx"}), "did you mean 'landmark_idx'"),
         (lambda: rows(dense()).slice(0, 0), "found no rows"),
@@ -274,127 +276,6 @@ def test_folders_of_landmark_files_are_recognised_and_other_parquet_is_not(tmp_p
         landmark_parquet.clips(parquet(tmp_path / "c"))
 
 
-# ---------------------------------------------------------------- npz
-
-PARTS = [{"part": "pose", "channels": ["x", "y", "z", "visibility"]}, {"part": "left_hand"}, {"part": "right_hand"}]
-
-
-def stored(path, **arrays):
-    np.savez(path, **arrays)
-    return path
-
-
-def words(clips=3, frames=5, seed=0):
-    return np.random.default_rng(seed).uniform(0.1, 0.9, (clips, frames, 258)).astype(np.float32)
-
-
-def unpacked(path, **options):
-    settings = npz.Options.model_validate({"path": path, "parts": PARTS, **options})
-    refs = npz.clips(settings)
-    return refs, [npz.read(ref, settings) for ref in refs]
-
-
-def test_flat_values_unpack_as_declared(tmp_path):
-    x = words()
-    refs, found = unpacked(stored(tmp_path / "w.npz", x=x, y=["a", "b", "a"], who=[1, 2, 2]), gloss="y", signer="who")
-    assert [(r.id, r.gloss, r.signer) for r in refs] == [
-        ("w/000000", ("a",), "1"), ("w/000001", ("b",), "2"), ("w/000002", ("a",), "2"),
-    ]  # fmt: skip
-    for clip, landmarks in zip(x, found, strict=True):
-        pose = clip[:, :132].reshape(5, 33, 4)
-        np.testing.assert_array_equal(landmarks.values[0][:, :33], pose[..., :3])
-        np.testing.assert_array_equal(landmarks.visibility[0][:, :33], pose[..., 3])
-        np.testing.assert_array_equal(landmarks.values[0][:, 54:], clip[:, 195:].reshape(5, 21, 3))
-
-
-def test_points_and_channels_may_have_axes_of_their_own_and_a_file_may_hold_one_clip(tmp_path):
-    x = np.random.default_rng(0).uniform(size=(4, 42, 3)).astype(np.float32)
-    options = {"layout": "hands_42", "parts": []}
-    for name, values in (("single", x), ("flat", x.reshape(4, -1)), ("many", x[None])):
-        refs, found = unpacked(stored(tmp_path / f"{name}.npz", x=values), **options)
-        assert [ref.id for ref in refs] == [name + ("/000000" if name == "many" else "")]
-        np.testing.assert_array_equal(found[0].values, x[None])
-
-
-def test_labelled_rows_of_a_flat_array_are_clips_of_one_frame(tmp_path):
-    x = np.random.default_rng(0).uniform(size=(6, 63)).astype(np.float32)
-    options = {"layout": "hands_42", "parts": [{"part": "right_hand"}], "gloss": "y"}
-    refs, found = unpacked(stored(tmp_path / "w.npz", x=x, y=list("aabbcc")), **options)
-    assert len(refs) == 6
-    np.testing.assert_array_equal(found[4].values[0, 0, 21:], x[4].reshape(21, 3))
-    assert np.isnan(found[4].values[0, 0, :21]).all()
-
-
-def test_a_part_that_is_all_the_missing_value_is_not_seen_but_a_single_zero_is(tmp_path):
-    x = words(1)
-    x[0, 2, 132:195] = 0
-    x[0, 3, 132] = 0
-    _, (found,) = unpacked(stored(tmp_path / "w.npz", x=x), missing=0)
-    assert np.isnan(found.values[0, 2, 33:54]).all()
-    assert np.isnan(found.visibility[0, 2, 33:54]).all()
-    assert found.values[0, 3, 33, 0] == 0
-    assert np.isnan(found.values).sum() == 63
-
-
-def test_lengths_cut_clips_and_numbers_become_names(tmp_path):
-    path = stored(tmp_path / "w.npz", x=words(), y=[1, 0, 1], n=[2, 5, 1], names=["no", "yes"])
-    refs, found = unpacked(path, gloss="y", lengths="n", label_names="names")
-    assert [r.gloss for r in refs] == [("yes",), ("no",), ("yes",)]
-    assert [f.values.shape[1] for f in found] == [2, 5, 1]
-    assert unpacked(path, gloss="y", label_names=["n", "y"])[0][0].gloss == ("y",)
-
-
-def test_a_subset_of_points_goes_to_its_places(tmp_path):
-    x = np.random.default_rng(0).uniform(size=(2, 3, 4)).astype(np.float32)
-    options = {"layout": "pose_33", "parts": [{"part": "pose", "points": [11, 12], "channels": ["x", "y"]}]}
-    _, found = unpacked(stored(tmp_path / "w.npz", x=x), **options)
-    np.testing.assert_array_equal(found[1].values[0, :, [11, 12], :2].transpose(1, 0, 2), x[1].reshape(3, 2, 2))
-    assert (found[1].values[0, :, 11, 2] == 0).all()
-    assert np.isfinite(found[1].visibility).sum() == 6
-
-
-@pytest.mark.parametrize(
-    ("arrays", "options", "words_"),
-    [
-        ({"X": 1}, {}, "no key 'x', found X"),
-        ({"x": words()}, {"gloss": "label"}, "no key 'label', found x"),
-        ({"x": np.zeros((3, 5, 257))}, {}, r"shape \(3, 5, 257\), expected .* pose 33x4 \+ left_hand 21x3"),
-        ({"x": words(), "y": [1, 2]}, {"gloss": "y"}, "`y` has 2 entries, expected one for each of 3 clips"),
-        ({"x": words(), "y": [1, 2, 3]}, {"gloss": "y", "label_names": ["a"]}, "no number from 0 to 0"),
-        ({"x": words(), "i": ["a", "a", "b"]}, {"id": "i"}, "found more than once: w/a"),
-        ({"x": np.array([{}, 1], dtype=object)}, {}, "`x` holds Python objects"),
-        ({"x": words(), "y": np.array(["a", 1, None], dtype=object)}, {"gloss": "y"}, "`y` holds Python objects"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_refused_in_one_line(tmp_path, arrays, options, words_):
-    with pytest.raises(SourceError, match=words_):
-        unpacked(stored(tmp_path / "w.npz", **arrays), **options)
-
-
-def test_a_layout_that_does_not_fit_is_a_config_error(tmp_path):
-    path = stored(tmp_path / "w.npz", x=words())
-    for parts, words_ in (
-        ([{"part": "leg"}], "'leg' is no part"),
-        ([{"part": "pose", "points": 34}], "its 33"),
-        ([{"part": "pose", "channels": ["y"]}], "lack x or y"),
-        ([{"part": "pose"}, {"part": "pose"}], "declared twice"),
-    ):
-        with pytest.raises(ConfigError, match=words_):
-            unpacked(path, parts=parts)
-    with pytest.raises(ConfigError, match="did you mean 'holistic_75'"):
-        config.load(["source.kind=npz", f"source.path={path}", "source.layout=holistic75"])
-
-
-def test_what_is_not_npz_is_refused_and_an_empty_clip_goes_to_quarantine(tmp_path):
-    (tmp_path / "bad.npz").write_bytes(b"no zip")
-    with pytest.raises(SourceError, match="not readable as npz"):
-        unpacked(tmp_path / "bad.npz")
-    with pytest.raises(SourceError, match="found nothing"):
-        unpacked(tmp_path / "none.npz")
-    with pytest.raises(ClipError, match="no point is seen"):
-        unpacked(stored(tmp_path / "w.npz", x=words() * 0), missing=0)
-
-
 # ---------------------------------------------------------------- real recordings
 
 
@@ -413,56 +294,6 @@ def test_real_landmark_files_agree_with_a_row_by_row_reading(real_data, folder):
             place = LAYOUTS["holistic_543"].slices[table["type"][row]].start + table["landmark_index"][row]
             value = np.float32(np.nan if table["y"][row] is None else table["y"][row])
             np.testing.assert_array_equal(found.values[0, first[table["frame"][row]], place, 1], value)
-
-
-@pytest.mark.real_data
-def test_real_npz_words_are_read(real_data):
-    path = real_data / "traduttore_words/words_shared.npz"
-    refs, found = unpacked(path, gloss="label", signer="recorder", missing=0)
-    assert len(refs) == 336
-    assert {ref.signer for ref in refs} == {"danial", "cam"}
-    assert len({ref.gloss for ref in refs}) == 12
-    assert 0 < np.mean([np.isnan(clip.values).mean() for clip in found]) < 0.5
-
-
-@pytest.mark.real_data
-def test_a_real_tree_of_frames_is_read_in_the_order_of_their_numbers(real_data):
-    options = npy_tree.Options.model_validate({"path": real_data / "traduttore_words/npy_tree"})
-    assert detect(options.path) == "npy_tree"
-    refs = npy_tree.clips(options)
-    assert len(refs) == 12
-    for ref in refs[::4]:
-        found = npy_tree.read(ref, options)
-        assert found.values.shape == (1, 20, 75, 3)
-        frame = np.load(f"{ref.path}/11.npy").astype(np.float32)
-        np.testing.assert_array_equal(found.values[0, 11, :33], frame[:132].reshape(33, 4)[:, :3])
-        if frame[195:].any():
-            np.testing.assert_array_equal(found.values[0, 11, 54:], frame[195:].reshape(21, 3))
-        else:
-            assert np.isnan(found.values[0, 11, 54:]).all()
-
-
-@pytest.mark.parametrize(
-    ("spoil", "said"),
-    [
-        (lambda folder: (folder / "1.npy").write_bytes(b"no array"), "not readable as npy"),
-        (lambda folder: np.save(folder / "1.npy", np.ones(9)), "9 numbers, expected 1662 as in the first frame"),
-        (lambda folder: [np.save(folder / f"{i}.npy", np.ones(7)) for i in range(3)], "declare source.parts"),
-        (lambda folder: [np.save(folder / f"{i}.npy", np.zeros(1662)) for i in range(3)], "no point is seen"),
-        (lambda folder: np.save(folder / "1.npy", np.array([{}], dtype=object)), "not readable as npy"),
-    ],
-)
-def test_a_tree_of_frames_that_do_not_fit_goes_to_quarantine(tmp_path, spoil, said):
-    folder = tmp_path / "hello" / "0"
-    folder.mkdir(parents=True)
-    for i in range(3):
-        np.save(folder / f"{i}.npy", np.random.default_rng(i).random(1662))
-    options = npy_tree.Options.model_validate({"path": tmp_path})
-    (ref,) = npy_tree.clips(options)
-    assert (ref.id, ref.gloss, npy_tree.read(ref, options).layout) == ("hello/0", ("hello",), "holistic_543")
-    spoil(folder)
-    with pytest.raises(ClipError, match=said):
-        npy_tree.read(ref, options)
 
 
 def test_a_ref_of_a_clip_is_enough_to_read_it(tmp_path):

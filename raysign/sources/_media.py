@@ -100,9 +100,12 @@ def require_unique(clips: list[ClipRef], place: Path) -> list[ClipRef]:
 
 def gloss_of(label: Any, names: Sequence[str]) -> str:
     """The name of a numbered label; the number itself without names. IndexError, ValueError, TypeError for no such."""
-    number = int(label)
+    try:
+        number = int(label)
+    except OverflowError:  # an infinite one
+        number = -1
     if number < 0:
-        raise IndexError(f"label {number}")  # which Python would count from the end
+        raise IndexError(f"label {label}")  # which Python would count from the end
     return names[number] if names else str(number)
 
 
@@ -111,6 +114,6 @@ def label_names(path: Path | None) -> list[str]:
     if path is None:
         return []
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()  # editors of Windows put a mark before the text
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"{path}: not readable ({error}); give a text file with one name a line") from None

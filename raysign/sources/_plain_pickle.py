@@ -9,19 +9,51 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core.multiarray import _reconstruct, scalar  # pyright: ignore[reportAttributeAccessIssue]
-from numpy._core.numeric import _frombuffer  # pyright: ignore[reportAttributeAccessIssue]
+from numpy._core.multiarray import scalar  # pyright: ignore[reportAttributeAccessIssue]
 
 from raysign.errors import SourceError
 
+
+class _Kind:
+    """A dtype: its name and byte order. numpy's own would take flags too, and wrong ones make it follow any address."""
+
+    def __init__(self, name: str, *_):
+        self.dtype = np.dtype(name)
+        if self.dtype.kind not in "biufcSUO":
+            raise pickle.UnpicklingError(f"an array of {self.dtype}")
+
+    def __setstate__(self, state: tuple):
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array(np.ndarray):
+    """An array, of a kind as above."""
+
+    def __setstate__(self, state: tuple):
+        version, shape, kind, fortran, content = state
+        super().__setstate__((version, shape, kind.dtype, fortran, content))
+
+
+def _empty(*_) -> np.ndarray:
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _filled(content: bytes, kind: _Kind, shape: tuple, order: str) -> np.ndarray:
+    return np.frombuffer(content, kind.dtype).reshape(shape, order=order)  # pyright: ignore
+
+
+def _number(kind: _Kind, content: bytes) -> Any:
+    return scalar(kind.dtype, content)
+
+
 _CORE = ("numpy.core", "numpy._core")  # numpy 1 and 2
 _ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Kind,
     ("collections", "OrderedDict"): dict,
-    **{(f"{core}.multiarray", "_reconstruct"): _reconstruct for core in _CORE},
-    **{(f"{core}.multiarray", "scalar"): scalar for core in _CORE},
-    **{(f"{core}.numeric", "_frombuffer"): _frombuffer for core in _CORE},
+    **{(f"{core}.multiarray", "_reconstruct"): _empty for core in _CORE},
+    **{(f"{core}.multiarray", "scalar"): _number for core in _CORE},
+    **{(f"{core}.numeric", "_frombuffer"): _filled for core in _CORE},
 }
 
 

@@ -1,12 +1,17 @@
 """What readers of skeletons share: which layout so many points are, and NaN wherever a point is not seen."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from raysign import skeleton
 from raysign.errors import ClipError
 from raysign.schema import Landmarks
 
-BY_POINTS = {17: "coco_17", 18: "openpose_18", 21: "hand_21", 24: "ntu_edge_24", 25: "ntu_25", 27: "minimal_27"}
+BY_POINTS = {
+    17: "coco_17", 18: "openpose_18", 21: "hand_21", 24: "ntu_edge_24", 25: "ntu_25", 27: "minimal_27",
+    75: "holistic_75",
+}  # fmt: skip
 
 
 def layout_by_points(declared: str | None, points: int, place: str) -> str:
@@ -30,3 +35,10 @@ def landmarks(values: np.ndarray, visibility: np.ndarray, layout: str, place: st
     clipped = np.clip(visibility, 0, 1).astype(np.float32)
     xyz = np.where(seen[..., None], values.astype(np.float32), nan)
     return Landmarks(xyz, np.where(seen, clipped, nan), layout, **about)
+
+
+def trimmed(found: Landmarks) -> Landmarks:
+    """The clip without persons who are never seen, and without the frames at its end in which nobody is."""
+    seen = np.isfinite(found.visibility)
+    persons, frames = seen.any((1, 2)), int(np.flatnonzero(seen.any((0, 2)))[-1]) + 1
+    return replace(found, values=found.values[persons, :frames], visibility=found.visibility[persons, :frames])

@@ -7,7 +7,6 @@ Other columns are not read. Frames are kept in order of their numbers, wherever 
 is not made up for: no schema says whether the camera or the writer left it out.
 """
 
-import csv
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +24,9 @@ from raysign.errors import ClipError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._landmark_rows import dense
 from raysign.sources._media import require_unique
+from raysign.sources._tables import by_first, rows
+
+_TORN = (OSError, UnicodeDecodeError, pa.ArrowException)  # what a damaged file raises when its header or rows are read
 
 
 class Options(Section):
@@ -55,7 +57,7 @@ def _is_landmarks(path: Path) -> bool:
     try:
         names = set(pq.read_schema(path).names)
         return names >= {"x", "y", "z"} and (names >= _NEW or names >= _OLD)
-    except (OSError, pa.ArrowInvalid):
+    except _TORN:
         return False
 
 
@@ -88,12 +90,7 @@ def _found(root: Path) -> Iterator[ClipRef]:
 
 def _listed(root: Path, table: Path) -> Iterator[ClipRef]:
     """The clips of a metadata table, paths relative to the root."""
-    seen: dict[str, dict] = {}
-    for line, row in _csv(table, {"path": ("path",), "sign": ("sign", "gloss", "label")}):
-        if seen.setdefault(row["path"], row) is not row:
-            if seen[row["path"]] == row:
-                continue
-            raise SourceError(f"{table}:{line}: {row['path']} is listed twice with different labels; keep one line")
+    for row in by_first(table, {"path": ("path",), "sign": ("sign", "gloss", "label")}).values():
         file = root / row["path"]
         file = file if file.suffix == ".parquet" else file.with_name(f"{file.name}.parquet")
         signer = row.get("participant_id") or row.get("signer_id") or row.get("signer") or None
@@ -120,31 +117,14 @@ def _in_map(ref: ClipRef, gloss_map: Path) -> bool:
 
 @lru_cache(maxsize=4)
 def _glosses(gloss_map: str, stamp: str) -> frozenset[str]:  # noqa: ARG001 - the stamp tells a changed map
-    return frozenset(row["gloss"] for _, row in _csv(Path(gloss_map), {"gloss": ("gloss", "sign")}))
-
-
-def _csv(path: Path, needed: dict[str, tuple[str, ...]]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells of each row, the needed columns under the first of their names that is there."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            header = [name.strip() for name in rows.fieldnames or ()]
-            rows.fieldnames = header
-            names = {name: next((n for n in allowed if n in header), None) for name, allowed in needed.items()}
-            for name, found in names.items():
-                if found is None:
-                    raise SourceError(f"{path}: no column {name!r}, found {', '.join(header)}{nearest(name, header)}")
-            for row in rows:
-                cells = {key: value.strip() for key, value in row.items() if key and isinstance(value, str)}
-                yield rows.line_num, cells | {name: cells.get(str(found), "") for name, found in names.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: not readable as csv ({error})") from None
+    return frozenset(row["gloss"] for _, row in rows(Path(gloss_map), {"gloss": ("gloss", "sign")}))
 
 
 # ---------------------------------------------------------------- one clip
 
 _NEW = {"type", "landmark_index", "frame"}
 _OLD = {"frame_id", "landmark_id"}
+_TEXTS, _NUMBERS = {"type", "body_part", "landmark_id"}, {"x", "y", "z", "visibility"}
 
 
 def read(ref: ClipRef, options: Options) -> Landmarks:
@@ -172,14 +152,25 @@ def _table(path: Path) -> pa.Table:
         if lacking := sorted((keys if keys <= names else _NEW) - names) or sorted({"x", "y", "z"} - names):
             found = ", ".join(file.schema_arrow.names)
             raise ClipError(f"no column {lacking[0]!r}, found {found}{nearest(lacking[0], names)}")
+        _require_types(file.schema_arrow)
         if not file.metadata.num_rows:
             raise ClipError("found no rows, expected one for each landmark of each frame")
         wanted = [*sorted(keys), *(name for name in ("x", "y", "z", "visibility", "body_part") if name in names)]
         return file.read(columns=wanted, use_threads=False).combine_chunks()
-    except (OSError, pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except _TORN as error:
         if not path.exists():
             raise ClipError("the file is missing") from None
         raise ClipError(f"not readable as Parquet ({' '.join(str(error).split())[:160]})") from None
+
+
+def _require_types(schema: pa.Schema) -> None:
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        text = pa.types.is_null(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        number = pa.types.is_null(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+        if (field.name in _TEXTS and not text) or (field.name in _NUMBERS and not number):
+            expected = "text" if field.name in _TEXTS else "numbers"
+            raise ClipError(f"column {field.name!r} holds {kind}, expected {expected}")
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -205,8 +196,12 @@ def _keys(table: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarra
     names = part.combine_chunks() if pa.types.is_dictionary(part.type) else part.dictionary_encode().combine_chunks()
     if names.null_count:
         raise ClipError(f"{names.null_count} rows have no landmark type")
+    try:
+        parts = names.dictionary.to_pylist()
+    except UnicodeDecodeError:
+        raise ClipError("a landmark type is no text") from None
     return (
-        names.dictionary.to_pylist(),
+        parts,
         names.indices.to_numpy(),
         _whole(index, "landmark index"),
         _whole(frame, "frame"),
@@ -221,5 +216,5 @@ def _whole(column: pa.ChunkedArray, what: str) -> np.ndarray:
         return column.to_numpy()
     try:
         return pc.cast(column, pa.int64()).to_numpy()
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ClipError(f"{what}: expected whole numbers ({' '.join(str(error).split())[:80]})") from None

@@ -13,7 +13,7 @@ from raysign.config import AnyPath
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources import npz
-from raysign.sources._arrays import TORN
+from raysign.sources._arrays import TORN, float32
 from raysign.sources._media import stamp_of
 from raysign.sources.npz import Part
 from raysign.store import fingerprint
@@ -56,7 +56,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     vectors = []
     for file in _frames(Path(ref.path)):
         try:
-            vectors.append(np.load(file, allow_pickle=False).astype(np.float32).reshape(-1))
+            vectors.append(float32(np.load(file, allow_pickle=False), str(file)).reshape(-1))
         except TORN as error:
             raise ClipError(f"{file}: not readable as npy ({str(error)[:80]})") from None
         if len(vectors[-1]) != len(vectors[0]):
@@ -68,10 +68,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         options = options.model_copy(update={"layout": layout, "parts": parts})
     if (wanted := npz.flat_size(options)) != len(vectors[0]):
         raise ClipError(f"{ref.path}: frames of {len(vectors[0])} numbers, expected {wanted}; declare source.parts")
-    values, visibility = npz.unpack(np.stack(vectors), options)
-    if not np.isfinite(values).any():
-        raise ClipError(f"{ref.path}: no point is seen in any of {len(vectors)} frames")
-    return Landmarks(values[None], visibility[None], npz.layout_of(options), options.fps)
+    return npz.landmarks(np.stack(vectors), options, ref.path)
 
 
 def _frames(folder: Path) -> list[Path]:

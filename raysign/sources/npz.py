@@ -4,8 +4,6 @@
 times channels. A two-dimensional array whose `gloss` has one entry a row is read as N clips of one frame.
 """
 
-import zipfile
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +15,7 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import Declaration, LayoutName
-from raysign.sources._arrays import TORN
+from raysign.sources._arrays import float32, load, shape_of
 from raysign.sources._media import gloss_of, require_unique
 
 CHANNELS = ("x", "y", "z", "visibility")
@@ -104,15 +102,25 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     file = Path(ref.path)
     try:
         clip_axis, _ = _shape(file, options)
-        array = _load(str(file), ref.stamp, options.values)
-        clip = array[ref.index] if clip_axis else array
-        frames = int(_load(str(file), ref.stamp, options.lengths).reshape(-1)[ref.index]) if options.lengths else None
+        array = load(str(file), ref.stamp, options.values)
+        lengths = load(str(file), ref.stamp, options.lengths).reshape(-1) if options.lengths else None
     except SourceError as error:
         raise ClipError(str(error)) from None
-    clip = np.asarray(clip, np.float32).reshape(-1, flat_size(options))
-    values, visibility = unpack(clip[:frames], options)
+    clip = float32(array[ref.index] if clip_axis else array, ref.id).reshape(-1, flat_size(options))
+    return landmarks(clip if lengths is None else clip[: _length(ref, lengths)], options, ref.id)
+
+
+def _length(ref: ClipRef, lengths: np.ndarray) -> int:
+    if lengths.dtype.kind not in "iu" or ref.index >= len(lengths) or lengths[ref.index] < 0:
+        raise ClipError(f"{ref.id}: found no number of frames in `lengths`, expected a whole number for each clip")
+    return int(lengths[ref.index])
+
+
+def landmarks(frames: np.ndarray, options: Layout, place: str) -> Landmarks:
+    """Frames (T, F) of one person as their landmarks, values (1, T, V, 3). ClipError when no point is seen."""
+    values, visibility = unpack(frames, options)
     if not np.isfinite(values).any():
-        raise ClipError(f"{ref.id}: no point is seen in any of {len(values)} frames")
+        raise ClipError(f"{place}: no point is seen in any of {len(values)} frames")
     return Landmarks(values[None], visibility[None], layout_of(options), options.fps)
 
 
@@ -204,14 +212,14 @@ def _trailing(shape: tuple[int, ...], options: Options) -> int:
 
 def _shape(file: Path, options: Options) -> tuple[bool, tuple[int, ...]]:
     """Whether the values have an axis of clips, and their shape. SourceError when it does not fit the layout."""
-    shape = _header(str(file), store.stamp(file) if file.exists() else "", options.values)
+    shape = shape_of(str(file), store.stamp(file) if file.exists() else "", options.values)
     lead = len(shape) - _trailing(shape, options)
     if lead == len(shape) or lead not in (1, 2):
         parts = " + ".join(f"{part} {len(points)}x{len(channels)}" for part, points, channels in blocks(options))
         raise SourceError(f"{file}: `{options.values}` has shape {shape}, expected (clips, frames, F) with F = {parts}")
     if lead == 2 or not options.gloss:
         return lead == 2, shape
-    labels = _header(str(file), store.stamp(file), options.gloss)
+    labels = shape_of(str(file), store.stamp(file), options.gloss)
     return len(labels) == 1 and labels[0] == shape[0], shape
 
 
@@ -225,7 +233,7 @@ def _glosses(file: Path, options: Options, count: int) -> list[str]:
         return found
     names = options.label_names
     if isinstance(names, str):
-        names = tuple(str(name) for name in _load(str(file), store.stamp(file), names).reshape(-1))
+        names = tuple(str(name) for name in load(str(file), store.stamp(file), names).reshape(-1))
     try:
         return [gloss_of(label, names) for label in found]
     except (IndexError, ValueError):
@@ -239,48 +247,7 @@ def _column(file: Path, key: str | None, count: int) -> list[str]:
     """A key's array as `count` strings; empty strings without a key."""
     if key is None:
         return [""] * count
-    cells = _load(str(file), store.stamp(file), key).reshape(-1)
+    cells = load(str(file), store.stamp(file), key).reshape(-1)
     if len(cells) != count:
         raise SourceError(f"{file}: `{key}` has {len(cells)} entries, expected one for each of {count} clips")
     return [cell.decode() if isinstance(cell, bytes) else str(cell) for cell in cells.tolist()]
-
-
-def _opened(file: str, key: str):
-    """The npz file, known to hold `key`. SourceError when it does not or is no npz."""
-    try:
-        archive = np.load(file, allow_pickle=False)
-        names = list(archive.files)
-    except TORN as error:
-        raise SourceError(f"{file}: not readable as npz ({' '.join(str(error).split())[:120]})") from None
-    if key not in names:
-        raise SourceError(f"{file}: no key {key!r}, found {', '.join(names)}{nearest(key, names)}")
-    return archive
-
-
-@lru_cache(maxsize=4)  # the file's values serve all its clips in this process; the stamp tells a changed file
-def _load(file: str, stamp: str, key: str) -> np.ndarray:  # noqa: ARG001
-    with _opened(file, key) as archive:
-        try:
-            return archive[key]
-        except ValueError:
-            raise SourceError(
-                f"{file}: `{key}` holds Python objects, expected numbers or strings; save it without them"
-            ) from None
-        except TORN as error:
-            raise SourceError(f"{file}: `{key}` is torn ({error})") from None
-
-
-@lru_cache(maxsize=64)
-def _header(file: str, stamp: str, key: str) -> tuple[int, ...]:  # noqa: ARG001
-    """Shape of one array, without reading it."""
-    _opened(file, key).close()
-    try:
-        with zipfile.ZipFile(file).open(f"{key}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, _, kind = reader(member)
-    except TORN as error:
-        raise SourceError(f"{file}: `{key}` is torn ({error})") from None
-    if kind.hasobject:
-        raise SourceError(f"{file}: `{key}` holds Python objects, expected numbers or strings; save it without them")
-    return shape

@@ -20,6 +20,7 @@ from raysign import store
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
+from raysign.sources._arrays import float32
 from raysign.sources._media import require_unique
 from raysign.sources._points import landmarks
 
@@ -116,7 +117,7 @@ def _bodies(flow: Iterator[str]) -> list[tuple[str, np.ndarray]]:
         identity = _some(flow, 10)[0]
         if (joints := _count(flow, 100)) != JOINTS:
             raise ValueError(f"{joints} joints")
-        found.append((identity, np.array(_some(flow, 12 * JOINTS), float).reshape(JOINTS, 12)))
+        found.append((identity, float32(np.array(_some(flow, 12 * JOINTS), float), identity).reshape(JOINTS, 12)))
     return found
 
 

@@ -15,6 +15,7 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LayoutName
+from raysign.sources._arrays import float32
 from raysign.sources._media import gloss_of, label_names, require_unique, stamp_of
 from raysign.sources._plain_pickle import load
 from raysign.sources._points import landmarks, layout_by_points
@@ -68,11 +69,9 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         one = _loaded(ref.path, ref.stamp)["annotations"][ref.index]
         if "frame_inds" in one or "keypoint" not in one:
             raise ClipError(f"{ref.id}: keypoints in a compressed form, expected (persons, frames, points, channels)")
-        x = np.asarray(one["keypoint"], np.float32)
+        x = float32(one["keypoint"], ref.id)
     except SourceError as error:
         raise ClipError(str(error)) from None
-    except (TypeError, ValueError) as error:
-        raise ClipError(f"{ref.id}: keypoints are not readable ({str(error)[:80]})") from None
     if x.ndim != 4 or x.shape[3] not in (2, 3):
         raise ClipError(f"{ref.id}: keypoints of shape {x.shape}, expected (persons, frames, points, 2 or 3)")
     name = layout_by_points(options.layout, x.shape[2], ref.id)
@@ -87,7 +86,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 def _scores(ref: ClipRef, one: dict, x: np.ndarray) -> np.ndarray:
     if one.get("keypoint_score") is None:
         return np.ones(x.shape[:3], np.float32)
-    scores = np.asarray(one["keypoint_score"], np.float32)
+    scores = float32(one["keypoint_score"], ref.id)
     if scores.shape != x.shape[:3]:
         raise ClipError(f"{ref.id}: scores of shape {scores.shape} for keypoints of {x.shape}")
     return np.nan_to_num(scores)
@@ -97,7 +96,7 @@ def _size(ref: ClipRef, one: dict) -> tuple[int, int]:
     """(height, width) of the picture."""
     try:
         height, width = (int(side) for side in one.get("img_shape") or one["original_shape"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ClipError(f"{ref.id}: keypoints in pixels but no img_shape, expected (height, width)") from None
     if height < 1 or width < 1:
         raise ClipError(f"{ref.id}: img_shape is {height} x {width}, expected pixels")
@@ -123,7 +122,7 @@ def _loaded(path: str, stamp: str) -> dict[str, Any]:  # noqa: ARG001 - the stam
     tree = load(Path(path))
     if not isinstance(tree, dict) or not isinstance(tree.get("annotations"), list):
         raise SourceError(f"{path}: expected a pickle of split and annotations")
-    split = tree.get("split") or {}
+    split = {} if tree.get("split") is None else tree["split"]
     if not isinstance(split, dict) or not all(isinstance(names, list | tuple) for names in split.values()):
         raise SourceError(f"{path}: `split` is no mapping of names to lists of clips")
     if not all(isinstance(one, dict) for one in tree["annotations"]):

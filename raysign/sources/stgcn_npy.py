@@ -4,7 +4,6 @@ The pickle holds (names, labels). Channels are x, y, z, or x, y and a score for 
 has subtracted one half from x and y. A joint of zeros was not seen. The array is memory-mapped, whatever its size.
 """
 
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -16,10 +15,10 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LayoutName
-from raysign.sources._arrays import TORN
+from raysign.sources._arrays import TORN, float32
 from raysign.sources._media import gloss_of, label_names, require_unique, stamp_of
 from raysign.sources._plain_pickle import load
-from raysign.sources._points import landmarks, layout_by_points
+from raysign.sources._points import landmarks, layout_by_points, trimmed
 
 SCORED = {"openpose_18", "minimal_27", "coco_17"}  # third channel a score, and one half subtracted from x and y
 SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
@@ -56,30 +55,41 @@ def clips(options: Options) -> list[ClipRef]:
 
 
 def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
-    array, told = _mapped(str(file), stamp_of(file)), load(_labels_of(file))
-    if not isinstance(told, list | tuple) or len(told) < 2 or len(told[0]) != len(told[1]):
-        raise SourceError(f"{_labels_of(file)}: expected (names, labels) of equal length")
-    if len(told[0]) != len(array):
-        raise SourceError(f"{_labels_of(file)}: {len(told[0])} labels for the {len(array)} clips of {file.name}")
+    array, (ids, labels) = _mapped(str(file), stamp_of(file)), _told(_labels_of(file))
+    if len(ids) != len(array) or len(labels) != len(array):
+        found = f"{len(ids)} names and {len(labels)} labels"
+        raise SourceError(f"{_labels_of(file)}: {found} for the {len(array)} clips of {file.name}")
     split = SPLITS.get(file.stem.split("_")[0])
     try:
-        glosses = [gloss_of(label, names) for label in told[1]]
+        glosses = [gloss_of(label, names) for label in labels]
     except (IndexError, TypeError, ValueError):
         raise SourceError(f"{_labels_of(file)}: a label is no number that has a name") from None
     mark = stamp_of(file)
     return [
         ClipRef(Path(str(name)).stem, str(file), mark, (gloss,), split=split, index=i)
-        for i, (name, gloss) in enumerate(zip(told[0], glosses, strict=True))
+        for i, (name, gloss) in enumerate(zip(ids, glosses, strict=True))
     ]
 
 
+def _told(file: Path) -> tuple[list, list]:
+    """The clips' names and labels."""
+    told = load(file)
+    try:
+        ids, labels = (list(column) for column in told[:2])
+    except (TypeError, ValueError, LookupError):
+        raise SourceError(f"{file}: expected (names, labels), one of each for a clip") from None
+    if not all(isinstance(name, str | int) for name in ids):
+        raise SourceError(f"{file}: a name is no text; expected (names, labels)")
+    return ids, labels
+
+
 def read(ref: ClipRef, options: Options) -> Landmarks:
-    """One clip: values (M, T, V, 3), NaN for joints of zeros; frames and persons without any joint at the end are cut.
+    """One clip: values (M, T, V, 3), NaN for joints of zeros, without persons and last frames of them alone.
 
     ClipError when no joint is seen.
     """
     try:
-        x = np.asarray(_mapped(ref.path, ref.stamp)[ref.index], np.float32).transpose(3, 1, 2, 0)  # (M, T, V, C)
+        x = float32(_mapped(ref.path, ref.stamp)[ref.index], ref.id).transpose(3, 1, 2, 0)  # (M, T, V, C)
     except SourceError as error:
         raise ClipError(str(error)) from None
     name = layout_by_points(options.layout, x.shape[2], ref.path)
@@ -89,10 +99,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         visibility = np.where((x != 0).any(-1), x[..., 2], 0)  # a joint of zeros is not one in the picture's middle
     else:
         values[..., : x.shape[-1]] = x
-    found = landmarks(values, visibility, name, ref.id, fps=options.fps)
-    seen = np.isfinite(found.visibility)
-    persons, frames = (int(np.flatnonzero(seen.any(axes))[-1]) + 1 for axes in ((1, 2), (0, 2)))
-    return replace(found, values=found.values[:persons, :frames], visibility=found.visibility[:persons, :frames])
+    return trimmed(landmarks(values, visibility, name, ref.id, fps=options.fps))
 
 
 def _labels_of(file: Path) -> Path:
