@@ -182,19 +182,20 @@ def demo(out: Path):
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @plain_errors
 def bench(what: str, options: tuple[str, ...]):
-    """Measure WHAT: extract, prepare or train (speed against a baseline of the same run) or signers (accuracy on
-    people that training never saw). The last line is one JSON object.
+    """Measure WHAT: extract, import, prepare or train (speed against a baseline of the same run), or signers
+    (accuracy on people that training never saw). The last line is one JSON object.
 
     KEY=VALUE sets an argument of the benchmark's `run` function, such as clips=10000 or path=FOLDER.
     """
     from importlib import import_module
 
-    from raysign.bench import arguments, names
+    from raysign.bench import arguments, benchmarks
     from raysign.errors import ConfigError, nearest
 
-    if what not in names():
-        raise ConfigError(f"bench: found {what!r}, expected one of {', '.join(names())}{nearest(what, names())}")
-    module = import_module(f"raysign.bench.{what}")
+    known = benchmarks()
+    if what not in known:
+        raise ConfigError(f"bench: found {what!r}, expected one of {', '.join(known)}{nearest(what, known)}")
+    module = import_module(known[what])
     module.run(**arguments(module.run, options))
 
 

@@ -9,9 +9,9 @@ from raysign.config import members
 from raysign.errors import ConfigError, nearest
 
 
-def names() -> list[str]:
-    """The benchmarks there are: the files of this folder."""
-    return members(__name__)
+def benchmarks() -> dict[str, str]:
+    """The benchmarks there are, each with its module: the files of this folder, without the `_` a keyword ends in."""
+    return {name.removesuffix("_"): f"{__name__}.{name}" for name in members(__name__)}
 
 
 def arguments(run: Callable, options: Iterable[str]) -> dict:

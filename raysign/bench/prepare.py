@@ -19,9 +19,11 @@ import pyarrow.parquet as pq
 from platformdirs import user_cache_path
 
 from raysign import config, engine, pipeline, schema, store
+from raysign.bench import _made
 from raysign.bench._peak import Peak
 from raysign.clips import prepare
-from raysign.skeleton import LAYOUTS, LEFT_WRIST, RIGHT_WRIST
+from raysign.skeleton import LAYOUTS
+from raysign.writers._landmark_rows import rows
 
 TARGETS = {"import_vs_pandas": 5, "import_vs_row_lookup": 100, "prepare_vs_pandas": 20, "prepare_vs_numpy": 1.5}
 LAYOUT_OF = {75: "holistic_75", 543: "holistic_543"}
@@ -67,13 +69,15 @@ def made_files(count: int, points: int, frames: int) -> Path:
     folder = user_cache_path("raysign") / "bench" / f"landmarks-{points}x{frames}-{count}"
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
+        layout = LAYOUT_OF[points]
+        parts = list(LAYOUTS[layout].slices)
         fresh = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
         for number in range(50):
             (fresh / f"sign{number:02d}").mkdir()
         names = [fresh / f"sign{number % 50:02d}" / f"clip{number:06d}_landmarks.parquet" for number in range(count)]
         for number, path in enumerate(names):
             if number < MADE:
-                pq.write_table(made_clip(number, LAYOUT_OF[points], frames), path)
+                pq.write_table(pa.table(rows(_made.landmarks(number, layout, frames), parts, pa.float64())), path)
             else:
                 _same(names[number % MADE], path)
         fresh.rename(folder)
@@ -85,32 +89,6 @@ def _same(file: Path, name: Path) -> None:
         os.link(file, name)
     except OSError:  # a file has no room for more names, or a disk has no links
         shutil.copyfile(file, name)
-
-
-def made_clip(seed: int, layout: str, mean: int) -> pa.Table:
-    """Rows as an extractor writes them: smooth movement with noise, 64-bit numbers, NaN while a hand is not seen."""
-    rng, known = np.random.default_rng(seed), LAYOUTS[layout]
-    frames = int(rng.integers(2 * mean // 3, 4 * mean // 3 + 1))
-    time_axis = np.linspace(0, 2 * np.pi, frames)[:, None, None]
-    waves = np.sin(time_axis * rng.uniform(0.5, 2, (1, known.points, 1)) + rng.uniform(0, 6, (1, known.points, 3)))
-    noise = rng.normal(0, 0.002, (frames, known.points, 3))
-    xyz = rng.uniform(0.2, 0.8, (known.points, 3)) + 0.1 * waves + noise
-    left, right = known.slices["left_hand"], known.slices["right_hand"]
-    wrists = xyz[:, [LEFT_WRIST, RIGHT_WRIST]]
-    xyz[:, [left.start, right.start]] = wrists + rng.normal(0, 0.01, (frames, 2, 3))  # hands hang on their wrists
-    visibility = np.ones((frames, known.points))
-    visibility[:, known.slices["pose"]] = rng.uniform(0.9, 1, (frames, 33))
-    for hand in (left, right):
-        start, length = rng.integers(0, frames // 2, 2)
-        xyz[start : start + length, hand] = visibility[start : start + length, hand] = np.nan
-    columns = {name: xyz[..., i].astype(np.float32).astype(float).ravel() for i, name in enumerate("xyz")}
-    names = [part for part, size in known.parts for _ in range(size)]
-    return pa.table({
-        "type": np.tile(names, frames),
-        "landmark_index": np.tile(np.concatenate([np.arange(size) for _, size in known.parts]), frames),
-        "frame": np.repeat(np.arange(frames), known.points), **columns,
-        "visibility": visibility.astype(np.float32).astype(float).ravel(),
-    })  # fmt: skip
 
 
 # ---------------------------------------------------------------- the stages
