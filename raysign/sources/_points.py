@@ -1,5 +1,7 @@
 """What readers of skeletons share: which layout so many points are, and NaN wherever a point is not seen."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from raysign import skeleton
@@ -30,3 +32,17 @@ def landmarks(values: np.ndarray, visibility: np.ndarray, layout: str, place: st
     clipped = np.clip(visibility, 0, 1).astype(np.float32)
     xyz = np.where(seen[..., None], values.astype(np.float32), nan)
     return Landmarks(xyz, np.where(seen, clipped, nan), layout, **about)
+
+
+def surest(frames: Sequence[Sequence[np.ndarray]], most: int) -> np.ndarray:
+    """The people of each frame, (V, C) with the score as last channel, as (M, T, V, C): the surest first.
+
+    NaN where a frame shows fewer people. A place is no person: who comes first may change from frame to frame.
+    """
+    ranked = [sorted(people, key=lambda person: -np.nansum(person[:, -1]))[:most] for people in frames]
+    shape = next((person.shape for people in ranked for person in people), (0, 0))
+    stacked = np.full((max(map(len, ranked), default=0), len(ranked), *shape), np.nan, np.float32)
+    for t, people in enumerate(ranked):
+        for place, person in enumerate(people):
+            stacked[place, t] = person
+    return stacked
