@@ -113,6 +113,8 @@ def read_body(stream: BinaryIO, header: Header, people: int) -> Body:
 def _frame_by_frame(stream: BinaryIO, header: Header, people: int) -> Body:
     """Version 0.0: each frame counts its people, each of whom has a number and component after component."""
     fps, frames = _take(stream, "<2H")
+    if 2 * frames > _left(stream):
+        raise EOFError(f"{frames} frames are promised in {_left(stream)} bytes")
     if frames * people * header.points > MOST_POINTS:
         raise ValueError(f"{frames} frames of {header.points} points, which is too much")
     values = np.zeros((frames, people, header.points, header.dimensions), np.float32)
