@@ -14,12 +14,12 @@ import numpy as np
 
 from raysign.errors import ClipError
 
-MOST_POINTS = 1 << 26  # frames x people x points of version 0.0, where an empty frame takes two bytes of the file
+MOST_POINTS = 1 << 26  # of all frames of version 0.0, where a frame of nobody takes two bytes only
 
 
 @dataclass(frozen=True)
 class Component:
-    """Some points that belong together. format: what the numbers of a point are, as in XYZC; limbs: pairs of points."""
+    """Some points that belong together. format: XYC, XYZC or XYZKC. limbs: pairs of points."""
 
     name: str
     format: str
@@ -57,12 +57,12 @@ class Body:
     confidence: np.ndarray
 
 
-def read(path: Path, people: int) -> tuple[Header, Body]:
-    """A whole file; of version 0.0 the first `people` of each frame. ClipError when it is torn or none of these."""
+def read(path: Path) -> tuple[Header, Body]:
+    """A whole file. ClipError when it is torn, or none of these."""
     try:
         stream = io.BytesIO(path.read_bytes())
         header = read_header(stream)
-        return header, read_body(stream, header, people)
+        return header, read_body(stream, header)
     except (OSError, ValueError, EOFError) as error:
         raise ClipError(f"{path}: not readable as a pose file ({str(error)[:120]})") from None
 
@@ -82,8 +82,8 @@ def read_header(stream: BinaryIO) -> Header:
 
 def _component(stream: BinaryIO) -> Component:
     name, form = _text(stream), _text(stream)
-    if not (form.startswith("XY") and form.endswith("C")):
-        raise ValueError(f"points of {name} are {form!r}, expected XYC or XYZC")
+    if form not in ("XYC", "XYZC", "XYZKC"):
+        raise ValueError(f"points of {name} are {form[:9]!r}, expected XYC or XYZC")
     points, limbs, colours = _take(stream, "<3H")
     names = tuple(_text(stream) for _ in range(points))
     pairs = _array(stream, "<u2", (limbs, 2))
@@ -93,10 +93,10 @@ def _component(stream: BinaryIO) -> Component:
     return Component(name, form, names, tuple(map(tuple, pairs.tolist())))
 
 
-def read_body(stream: BinaryIO, header: Header, people: int) -> Body:
+def read_body(stream: BinaryIO, header: Header) -> Body:
     """What follows the header. ValueError, EOFError when it does not hold what it promises."""
     if header.version == 0:
-        return _frame_by_frame(stream, header, people)
+        return _frame_by_frame(stream, header)
     numbers = header.points * (header.dimensions + 1)
     if header.version == 0.1:
         fps, told, persons = _take(stream, "<3H")
@@ -110,27 +110,31 @@ def read_body(stream: BinaryIO, header: Header, people: int) -> Body:
     return Body(float(fps), values, _array(stream, "<f4", shape))
 
 
-def _frame_by_frame(stream: BinaryIO, header: Header, people: int) -> Body:
-    """Version 0.0: each frame counts its people, each of whom has a number and component after component."""
+def _frame_by_frame(stream: BinaryIO, header: Header) -> Body:
+    """Version 0.0: each frame counts its people, who are told one after the other."""
     fps, frames = _take(stream, "<2H")
-    if 2 * frames > _left(stream):
-        raise EOFError(f"{frames} frames are promised in {_left(stream)} bytes")
-    if frames * people * header.points > MOST_POINTS:
-        raise ValueError(f"{frames} frames of {header.points} points, which is too much")
-    values = np.zeros((frames, people, header.points, header.dimensions), np.float32)
-    confidence = np.zeros(values.shape[:3], np.float32)
-    for t in range(frames):
-        for person in range(*_take(stream, "<H")):
-            _take(stream, "<h")
-            start = 0
-            for component in header.components:
-                count, size = len(component.points), len(component.format) - 1
-                block = _array(stream, "<f4", (count, size + 1))
-                if person < people:
-                    values[t, person, start : start + count, :size] = block[:, :size]
-                    confidence[t, person, start : start + count] = block[:, size]
-                start += count
-    return Body(float(fps), values, confidence)
+    told = [[_person(stream, header) for _ in range(*_take(stream, "<H"))] for _ in range(frames)]
+    shape = (frames, max(map(len, told), default=0), header.points, header.dimensions + 1)
+    if shape[0] * shape[1] * shape[2] > MOST_POINTS:
+        raise ValueError(f"{shape[2]} points of {shape[1]} people in {frames} frames, which is too much")
+    both = np.zeros(shape, np.float32)
+    for t, people in enumerate(told):
+        for place, person in enumerate(people):
+            both[t, place] = person
+    return Body(float(fps), both[..., :-1], both[..., -1])
+
+
+def _person(stream: BinaryIO, header: Header) -> np.ndarray:
+    """(V, D + 1): a number, which is skipped, and component after component, each in its own format."""
+    _take(stream, "<h")
+    found = np.zeros((header.points, header.dimensions + 1), np.float32)
+    start = 0
+    for component in header.components:
+        end, size = start + len(component.points), len(component.format) - 1
+        block = _array(stream, "<f4", (end - start, size + 1))
+        found[start:end, :size], found[start:end, -1] = block[:, :size], block[:, size]
+        start = end
+    return found
 
 
 # ---------------------------------------------------------------- pieces

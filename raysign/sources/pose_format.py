@@ -53,7 +53,7 @@ class Options(Section):
     kind: Literal["pose_format"] = "pose_format"
     path: AnyPath
     pattern: Pattern = None
-    persons: int = Field(1, ge=1, description="people kept, the surest first; of version 0.0 the first of each frame")
+    persons: int | None = Field(None, ge=1, description="people kept, the surest first; None: all")
 
 
 def recognises(path: Path) -> bool:
@@ -73,7 +73,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     MediaPipe, whose confidence is always 1, are no surer than their distance from the border of the image.
     ClipError when the file is torn, shows nobody, or does not say how large the image is.
     """
-    header, body = read_file(Path(ref.path), options.persons)
+    header, body = read_file(Path(ref.path))
     if not (header.width and header.height):
         raise ClipError(f"{ref.path}: an image of {header.width} x {header.height} pixels, expected its size")
     layout, kept, places = _layout(header.components)

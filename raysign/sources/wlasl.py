@@ -94,9 +94,8 @@ def audit(options: Options) -> dict:
     glosses = _shares((one.gloss for one in missing), (one.gloss for one in listed))
     parts = ", ".join(f"{name} {gone} of {count}" for name, (gone, count) in splits.items())
     bare = sum(gone == count for gone, count in glosses.values())
-    said = (
-        f"{len(missing)} of {len(listed)} listed videos are missing ({parts}), all of {bare} of {len(glosses)} glosses"
-    )
+    said = f"{len(missing)} of {len(listed)} listed videos are missing ({parts}); "
+    said += f"{bare} of {len(glosses)} glosses have none"
     return {"said": said, "splits": splits, "glosses": {name: some for name, some in glosses.items() if some[0]}}
 
 
