@@ -8,34 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
+from made_people import SIZE, someone, write_frames, write_mmskeleton
 
 from raysign import skeleton
 from raysign.clips.recipes import joint_centered
 from raysign.config import kind_module
 from raysign.errors import ClipError, ConfigError, RaysignError, SourceError
 from raysign.sources import detect, mmskeleton_json, openpose_json
-
-KEYS = {"body": "pose_keypoints_2d", "left_hand": "hand_left_keypoints_2d", "right_hand": "hand_right_keypoints_2d",
-        "face": "face_keypoints_2d"}  # fmt: skip
-SIZE = (640, 480)
-
-
-def someone(rng, body=25, scale=SIZE, parts=("left_hand", "right_hand", "face")):
-    """Part -> (points, 3) of x, y and score."""
-    counts = {"body": body, "left_hand": 21, "right_hand": 21, "face": 70}
-    found = {part: rng.uniform(0.1, 0.9, (counts[part], 3)) for part in ("body", *parts)}
-    return {part: points * np.array([*scale, 1]) for part, points in found.items()}
-
-
-def write_frames(folder, frames, ending="", first=0):
-    folder.mkdir(parents=True, exist_ok=True)
-    for number, people in enumerate(frames, first):
-        told = [
-            {KEYS[part].removesuffix(ending): points.ravel().tolist() for part, points in person.items()}
-            for person in people
-        ]
-        file = folder / f"{folder.name}_{number:012d}_keypoints.json"
-        file.write_text(json.dumps({"version": 1.3, "people": told}))
 
 
 def openpose(path, **changes):
@@ -156,22 +135,6 @@ def test_a_wrong_frame_of_openpose_sends_its_clip_to_quarantine(tmp_path, text, 
 
 
 # ---------------------------------------------------------------- mmskeleton
-
-
-def write_mmskeleton(file, category=1, **info):
-    rng = np.random.default_rng(7)
-    people = rng.uniform(0.1, 0.9, (2, 17, 3)) * [*SIZE, 1]
-    people[1, :, 2] *= 0.1
-    people[0, 3, 2] = 0
-    annotations = [
-        {"frame_index": t, "id": i, "person_id": None, "keypoints": people[i].tolist()}
-        for t, i in ((0, 1), (0, 0), (2, 0))
-    ]
-    about = {"video_name": file.stem, "resolution": SIZE, "num_frame": 4, "num_keypoints": 17,
-             "keypoint_channels": ["x", "y", "score"], "version": "1.0", **info}  # fmt: skip
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"info": about, "annotations": annotations, "category_id": category}))
-    return people
 
 
 def mmskeleton(path, **changes):

@@ -10,64 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
+from made_people import BODY, HAND, HOLISTIC, POSE, SIZE, pose_body, pose_header, pose_values, write_pose
 
 from raysign import skeleton
 from raysign.clips.recipes import joint_centered, shoulder_centered
 from raysign.errors import ClipError, SourceError
 from raysign.sources import detect, pose_format
-
-POSE, FACE = pose_format.NAMES["POSE_LANDMARKS"], pose_format.NAMES["FACE_LANDMARKS"]
-HAND = [f"H{i}" for i in range(21)]
-BODY = [f"B{i}" for i in range(25)]
-HOLISTIC = {
-    "POSE_LANDMARKS": POSE, "FACE_LANDMARKS": FACE, "LEFT_HAND_LANDMARKS": HAND, "RIGHT_HAND_LANDMARKS": HAND,
-    "POSE_WORLD_LANDMARKS": POSE,
-}  # fmt: skip
-SIZE = (640, 360)
-
-
-def text(word):
-    return struct.pack("<H", len(word.encode())) + word.encode()
-
-
-def header(components, version=0.2, size=SIZE, limbs=((0, 1),), form="XYZC"):
-    out = struct.pack("<f4H", version, *size, 0, len(components))
-    for name, points in components.items():
-        out += text(name) + text(form) + struct.pack("<3H", len(points), len(limbs), 1) + b"".join(map(text, points))
-        out += b"".join(struct.pack("<2H", *limb) for limb in limbs) + struct.pack("<3H", 255, 0, 0)
-    return out
-
-
-def body(values, confidence, version, components, fps=25):
-    """values (T, M, V, D), confidence (T, M, V)."""
-    frames, people = confidence.shape[:2]
-    if version:
-        counts = struct.pack("<fIH" if version > 0.15 else "<3H", fps, frames, people)
-        return counts + values.astype("<f4").tobytes() + confidence.astype("<f4").tobytes()
-    out = struct.pack("<2H", fps, frames)
-    for t in range(frames):
-        out += struct.pack("<H", people)
-        for person in range(people):
-            out += struct.pack("<h", -1)
-            both = np.concatenate([values[t, person], confidence[t, person, :, None]], axis=-1).astype("<f4")
-            assert sum(map(len, components.values())) == len(both)
-            out += both.tobytes()  # the components follow each other as their points do
-    return out
-
-
-def made(components, frames=4, people=1, seed=0, dimensions=3):
-    rng, points = np.random.default_rng(seed), sum(map(len, components.values()))
-    values = rng.uniform(0.2, 0.8, (frames, people, points, dimensions)).astype(np.float32)
-    values[..., :2] *= SIZE
-    return values, rng.uniform(0.2, 1, (frames, people, points)).astype(np.float32)
-
-
-def write(file, components, values, confidence, version=0.2, **about):
-    form = "XYC" if values.shape[-1] == 2 else "XYZC"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    data = header(components, version, form=form, **about) + body(values, confidence, version, components)
-    file.write_bytes(data)
-    return data
 
 
 def options(path, **changes):
@@ -81,9 +29,9 @@ def only(path, **changes):
 
 @pytest.mark.parametrize("version", [0.0, 0.1, 0.2])
 def test_what_a_file_of_any_version_says_is_what_is_read(tmp_path, version):
-    values, confidence = made(HOLISTIC)
+    values, confidence = pose_values(HOLISTIC)
     confidence[1, 0, 33 + 478 : 33 + 478 + 21] = 0
-    write(tmp_path / "hello" / "a.pose", HOLISTIC, values, confidence, version)
+    write_pose(tmp_path / "hello" / "a.pose", HOLISTIC, values, confidence, version)
     assert detect(tmp_path) == "pose_format"
     (ref,) = pose_format.clips(options(tmp_path))
     assert (ref.id, ref.gloss) == ("hello/a.pose", ("hello",))
@@ -113,11 +61,11 @@ def test_what_a_file_of_any_version_says_is_what_is_read(tmp_path, version):
 )
 def test_the_layout_is_the_smallest_that_holds_all_of_a_file(tmp_path, components, layout):
     chosen = {name: HOLISTIC[name] for name in components}
-    write(tmp_path / "a.pose", chosen, *made(chosen))
+    write_pose(tmp_path / "a.pose", chosen, *pose_values(chosen))
     found, start = only(tmp_path), 0
     assert found.layout == layout
     slices = skeleton.layout(layout).slices
-    values, _ = made(chosen)
+    values, _ = pose_values(chosen)
     for name in components:
         where = slices[pose_format.MEDIAPIPE[name]]
         size = where.stop - where.start
@@ -127,8 +75,8 @@ def test_the_layout_is_the_smallest_that_holds_all_of_a_file(tmp_path, component
 
 def test_some_points_of_holistic_go_where_they_belong(tmp_path):
     chosen = {"POSE_LANDMARKS": ["RIGHT_WRIST", "LEFT_SHOULDER"], "FACE_LANDMARKS": ["467", "470", "0"]}
-    values, confidence = made(chosen)
-    write(tmp_path / "a.pose", chosen, values, confidence)
+    values, confidence = pose_values(chosen)
+    write_pose(tmp_path / "a.pose", chosen, values, confidence)
     found = only(tmp_path)
     seen = np.flatnonzero(np.isfinite(found.values[0, 0, :, 0]))
     assert seen.tolist() == [11, 16, 33, 33 + 467]
@@ -139,8 +87,8 @@ def test_some_points_of_holistic_go_where_they_belong(tmp_path):
 def test_openpose_keeps_its_points(tmp_path, face, layout):
     chosen = {"pose_keypoints_2d": BODY, **({"face_keypoints_2d": [str(i) for i in range(70)]} if face else {}),
               "hand_left_keypoints_2d": HAND, "hand_right_keypoints_2d": HAND}  # fmt: skip
-    values, confidence = made(chosen, dimensions=2)
-    write(tmp_path / "a.pose", chosen, values, confidence, 0.0)
+    values, confidence = pose_values(chosen, dimensions=2)
+    write_pose(tmp_path / "a.pose", chosen, values, confidence, 0.0)
     found = only(tmp_path)
     assert found.layout == layout
     assert np.allclose(found.values[0, ..., :2], values[:, 0] / np.array(SIZE, np.float32), atol=1e-6)
@@ -150,8 +98,8 @@ def test_openpose_keeps_its_points(tmp_path, face, layout):
 
 def test_a_header_of_its_own_is_a_skeleton_of_its_own(tmp_path):
     chosen = {"body": ["hip", "chest", "head"], "tail": ["root", "tip"]}
-    values, confidence = made(chosen)
-    write(tmp_path / "a.pose", chosen, values, confidence, limbs=((0, 1), (1, 0), (1, 1)))
+    values, confidence = pose_values(chosen)
+    write_pose(tmp_path / "a.pose", chosen, values, confidence, limbs=((0, 1), (1, 0), (1, 1)))
     found = only(tmp_path)
     known = skeleton.layout(found.layout)
     assert known.parts == (("body", 3), ("tail", 2))
@@ -163,10 +111,10 @@ def test_a_header_of_its_own_is_a_skeleton_of_its_own(tmp_path):
 
 @pytest.mark.parametrize("version", [0.1, 0.2])
 def test_the_surest_people_are_kept(tmp_path, version):
-    values, confidence = made({"b": BODY}, people=3)
+    values, confidence = pose_values({"b": BODY}, people=3)
     confidence[:, 0] *= 0.1
     confidence[:, 1] *= 0.5
-    write(tmp_path / "a.pose", {"b": BODY}, values, confidence, version)
+    write_pose(tmp_path / "a.pose", {"b": BODY}, values, confidence, version)
     found = only(tmp_path, persons=2)
     assert np.allclose(found.values[..., 0], values[..., 0].swapaxes(0, 1)[[2, 1]] / SIZE[0])
     assert only(tmp_path).values.shape[0] == 3
@@ -175,7 +123,7 @@ def test_the_surest_people_are_kept(tmp_path, version):
 def test_people_who_come_and_go_are_read_frame_by_frame(tmp_path):
     person = struct.pack("<h", 3) + np.arange(1, 9, dtype="<f4").tobytes()
     counts = b"".join(struct.pack("<H", n) + person * n for n in (0, 2, 1))
-    data = header({"b": ["p", "q"]}, 0.0) + struct.pack("<2H", 24, 3) + counts
+    data = pose_header({"b": ["p", "q"]}, 0.0) + struct.pack("<2H", 24, 3) + counts
     (tmp_path / "a.pose").write_bytes(data)
     found = only(tmp_path)
     seen = np.isfinite(found.values[..., 0]).all(-1)
@@ -183,16 +131,16 @@ def test_people_who_come_and_go_are_read_frame_by_frame(tmp_path):
 
 
 def test_depths_are_image_widths_whether_or_not_the_file_has_them_in_pixels(tmp_path):
-    values, confidence = made({"POSE_LANDMARKS": POSE})
-    write(tmp_path / "widths" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
+    values, confidence = pose_values({"POSE_LANDMARKS": POSE})
+    write_pose(tmp_path / "widths" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
     values[..., 2] *= SIZE[0]
-    write(tmp_path / "pixels" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
+    write_pose(tmp_path / "pixels" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
     assert np.allclose(only(tmp_path / "widths").values, only(tmp_path / "pixels").values)
 
 
 def test_a_version_that_counts_frames_in_16_bits_is_read_beyond_them(tmp_path):
     values, confidence = np.ones((65536 + 2, 1, 2, 2)), np.ones((65536 + 2, 1, 2))
-    data = header({"b": ["p", "q"]}, 0.1, form="XYC") + struct.pack("<3H", 25, 2, 1)
+    data = pose_header({"b": ["p", "q"]}, 0.1, form="XYC") + struct.pack("<3H", 25, 2, 1)
     (tmp_path / "a.pose").write_bytes(data + values.astype("<f4").tobytes() + confidence.astype("<f4").tobytes())
     assert only(tmp_path).values.shape[1] == 65538
 
@@ -203,7 +151,7 @@ def test_a_version_that_counts_frames_in_16_bits_is_read_beyond_them(tmp_path):
 def crowd():
     """One person of 3000 points, and 60000 frames of nobody."""
     person = struct.pack("<Hh", 1, 0) + bytes(3000 * 16)
-    return header({"b": [""] * 3000}, 0.0) + struct.pack("<2H", 25, 60001) + person + bytes(120000)
+    return pose_header({"b": [""] * 3000}, 0.0) + struct.pack("<2H", 25, 60001) + person + bytes(120000)
 
 
 @pytest.mark.parametrize(
@@ -212,17 +160,17 @@ def crowd():
         (b"", "more bytes are promised"),
         (struct.pack("<f4H", 0.3, 1, 1, 1, 1), "version 0.3"),
         (struct.pack("<f4H", 0.2, 1, 1, 1, 0), "0 components without any point"),
-        (header({"b": []}, limbs=()), "1 components without any point"),
-        (header({"b": BODY}, form="YXC"), "expected XYC"),
-        (header({"b": BODY}, limbs=((0, 25),)), "ends in point 25 of 25"),
-        (header({"b": BODY})[:-9], "more bytes are promised"),
-        (header({"b": BODY}) + struct.pack("<fIH", 25, 1 << 31, 1 << 15), "more bytes are promised"),
-        (header({"b": BODY}, 0.1) + struct.pack("<3H", 25, 7, 1), "expected 7 frames"),
-        (header({"b": BODY}, 0.1) + struct.pack("<3H", 25, 0, 1), "no point is seen"),
-        (header({"b": BODY}, 0.0) + struct.pack("<2HH", 25, 60000, 1), "more bytes are promised"),
+        (pose_header({"b": []}, limbs=()), "1 components without any point"),
+        (pose_header({"b": BODY}, form="YXC"), "expected XYC"),
+        (pose_header({"b": BODY}, limbs=((0, 25),)), "ends in point 25 of 25"),
+        (pose_header({"b": BODY})[:-9], "more bytes are promised"),
+        (pose_header({"b": BODY}) + struct.pack("<fIH", 25, 1 << 31, 1 << 15), "more bytes are promised"),
+        (pose_header({"b": BODY}, 0.1) + struct.pack("<3H", 25, 7, 1), "expected 7 frames"),
+        (pose_header({"b": BODY}, 0.1) + struct.pack("<3H", 25, 0, 1), "no point is seen"),
+        (pose_header({"b": BODY}, 0.0) + struct.pack("<2HH", 25, 60000, 1), "more bytes are promised"),
         (crowd(), "which is too much"),
-        (header({"b": BODY}, size=(0, 0)) + body(*made({"b": BODY}), 0.2, {}), "an image of 0 x 0"),
-        (header({"b": BODY}) + body(made({"b": BODY})[0], np.zeros((4, 1, 25)), 0.2, {}), "no point is seen"),
+        (pose_header({"b": BODY}, size=(0, 0)) + pose_body(*pose_values({"b": BODY}), 0.2), "an image of 0 x 0"),
+        (pose_header({"b": BODY}) + pose_body(np.ones((4, 1, 25, 3)), np.zeros((4, 1, 25)), 0.2), "no point is seen"),
     ],
 )  # fmt: skip
 def test_a_file_that_promises_more_than_it_has_is_refused_before_memory_is_taken(tmp_path, data, said):
@@ -237,7 +185,7 @@ def test_a_file_that_promises_more_than_it_has_is_refused_before_memory_is_taken
 
 
 def test_two_components_of_one_name_are_refused(tmp_path):
-    one = header({"b": BODY})[12:]
+    one = pose_header({"b": BODY})[12:]
     (tmp_path / "a.pose").write_bytes(struct.pack("<f4H", 0.2, *SIZE, 0, 2) + one + one)
     with pytest.raises(ClipError, match="the same name"):
         only(tmp_path)
@@ -253,7 +201,7 @@ def test_a_folder_without_pose_files_is_refused(tmp_path):
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, data):
     chosen = {"POSE_LANDMARKS": POSE[:3], "LEFT_HAND_LANDMARKS": HAND}
     version = data.draw(st.sampled_from([0.0, 0.1, 0.2]))
-    content = bytearray(write(tmp_path / "a.pose", chosen, *made(chosen, frames=2), version))
+    content = bytearray(write_pose(tmp_path / "a.pose", chosen, *pose_values(chosen, frames=2), version))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / "a.pose").write_bytes(content[: data.draw(st.integers(0, len(content)))])

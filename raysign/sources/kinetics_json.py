@@ -90,7 +90,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     frames = _clip(Path(ref.path)).get("data")
     try:
         told = {int(frame["frame_index"]): _people(frame["skeleton"]) for frame in frames or ()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ClipError(
             f"{ref.path}: {type(error).__name__} {str(error)[:80]}, expected frame_index and pose, score of 18 points"
         ) from None
