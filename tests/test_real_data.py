@@ -51,7 +51,10 @@ TABLE = [
     Row("traduttore_words/npy_tree", "npy_tree"),
     Row("traduttore_words/words_shared.npz", "npz", WORDS),
 ]  # fmt: skip
+COMING = ("joint_text", "landmark_csv")
+READ = [row for row in TABLE if row.kind in kinds("source") or row.kind not in COMING]
 NOT_READ = {
+    **{f"{row.path}*": f"no source {row.kind} yet" for row in TABLE if row not in READ},
     "README.md": "says what is what",
     "*/LICENSE*": "a licence",
     "*/train.csv": "the list that landmark_parquet reads beside its files",
@@ -64,8 +67,6 @@ NOT_READ = {
 
 
 def settings(row: Row, root: Path):
-    if row.kind not in kinds("source"):
-        pytest.skip(f"no source {row.kind} yet")
     tree = {**(row.options or {}), "path": str(root / row.path), "kind": row.kind}
     return kind_module("source", row.kind).Options.model_validate(tree)
 
@@ -73,7 +74,7 @@ def settings(row: Row, root: Path):
 @pytest.mark.real_data
 def test_every_file_is_read_or_has_a_reason_why_not(real_data):
     files = {file for file in real_data.rglob("*") if file.is_file()}
-    for row in TABLE:
+    for row in READ:
         clips = {Path(ref.path) for ref in kind_module("source", row.kind).clips(settings(row, real_data))}
         files = {file for file in files if not {file, file.parent} & clips}
     unread = sorted(file.relative_to(real_data).as_posix() for file in files)
@@ -83,7 +84,7 @@ def test_every_file_is_read_or_has_a_reason_why_not(real_data):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.kind}-{row.path}")
+@pytest.mark.parametrize("row", READ, ids=lambda row: f"{row.kind}-{row.path}")
 def test_the_clips_of_a_row_are_read(real_data, row):
     module, options = kind_module("source", row.kind), settings(row, real_data)
     refs = module.clips(options)
@@ -98,7 +99,7 @@ def test_the_clips_of_a_row_are_read(real_data, row):
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: f"{row.kind}-{row.path}")
+@pytest.mark.parametrize("row", READ, ids=lambda row: f"{row.kind}-{row.path}")
 def test_a_path_that_needs_no_options_is_recognised(real_data, row):
     if row.options is None:
         assert detect(real_data / row.path) == row.kind
