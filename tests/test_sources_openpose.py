@@ -124,6 +124,7 @@ def test_a_pattern_tells_who_signs_in_a_folder_of_frames(tmp_path):
         (json.dumps({"people": [{"pose_keypoints_2d": [0.0] * 75}]}), "no point is seen"),
         (json.dumps({"people": [{"pose_keypoints_2d": [1] * 75, "hand_left_keypoints_2d": [1] * 3}]}), "1 points of l"),
         (json.dumps({"people": [{"pose_keypoints_2d": [1] * 75}, {"pose_keypoints_2d": [1] * 54}]}), "bodies of 18, "),
+        (json.dumps({"people": [{"pose_keypoints_2d": [1e300] * 75}]}), "no point is seen"),
         (json.dumps({"people": [{"pose_keypoints_2d": [10**400] * 75}]}), "OverflowError"),
     ],
 )  # fmt: skip

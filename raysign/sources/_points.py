@@ -39,7 +39,7 @@ def surest(frames: Sequence[Sequence[np.ndarray]], most: int) -> np.ndarray:
 
     NaN where a frame shows fewer people. A place is no person: who comes first may change from frame to frame.
     """
-    ranked = [sorted(people, key=lambda person: -np.nansum(person[:, -1]))[:most] for people in frames]
+    ranked = [sorted(people, key=lambda person: -np.nansum(person[:, -1].clip(0, 1)))[:most] for people in frames]
     shape = next((person.shape for people in ranked for person in people), (0, 0))
     stacked = np.full((max(map(len, ranked), default=0), len(ranked), *shape), np.nan, np.float32)
     for t, people in enumerate(ranked):

@@ -96,7 +96,8 @@ def _frames(tree: dict[str, Any]) -> tuple[list[list[np.ndarray]], tuple[int, in
         raise ValueError(f"{count} frames of {width} x {height} pixels")
     frames: list[list[np.ndarray]] = [[] for _ in range(count)]
     for seen in tree["annotations"]:
-        given = np.asarray(seen["keypoints"], np.float32).reshape(shape)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, which is not seen
+            given = np.asarray(seen["keypoints"], np.float32).reshape(shape)
         person = np.zeros((shape[0], 4), np.float32)
         person[:, 3] = 1
         for i, channel in enumerate(("x", "y", "z", "score")):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from raysign import skeleton
 from raysign.config import AnyPath, Section
@@ -38,7 +38,7 @@ class Options(Section):
     points: Literal["body", "hands", "face"] = Field(
         "hands", description="body: the body alone; hands: and both hands; face: and the 70 points of the face"
     )
-    size: tuple[int, int] | None = Field(
+    size: tuple[PositiveInt, PositiveInt] | None = Field(
         None, description="width and height of the video, pixels; not needed when OpenPose scaled to 0..1 itself"
     )
     persons: int = Field(1, ge=1, description="people kept in each frame, the surest first")
@@ -98,7 +98,8 @@ def _people(file: Path) -> list[dict[str, np.ndarray]]:
 
 def _part(person: dict[str, Any], key: str) -> np.ndarray:
     flat = person.get(key) or person.get(key.removesuffix("_2d"), ())  # as OpenPose called it before version 1.3
-    return np.asarray(flat, np.float32).reshape(-1, 3)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is not seen
+        return np.asarray(flat, np.float32).reshape(-1, 3)
 
 
 def _points(person: dict[str, np.ndarray], whole: skeleton.Skeleton, ref: ClipRef) -> np.ndarray:

@@ -77,12 +77,13 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     if not (header.width and header.height):
         raise ClipError(f"{ref.path}: an image of {header.width} x {header.height} pixels, expected its size")
     layout, kept, places = _layout(header.components)
-    people = np.argsort(-body.confidence.sum((0, 2)), kind="stable")[: options.persons]
+    sure = np.nan_to_num(body.confidence).clip(0, 1)
+    people = np.argsort(-sure.sum((0, 2)), kind="stable")[: options.persons]
     taken = np.moveaxis(body.values[:, people][:, :, kept, :3], 1, 0)
     values = np.zeros((*taken.shape[:2], skeleton.layout(layout).points, 3), np.float32)
     confidence = np.zeros(values.shape[:3], np.float32)
     values[:, :, places, : taken.shape[-1]] = taken
-    confidence[:, :, places] = np.moveaxis(body.confidence[:, people][:, :, kept], 1, 0)
+    confidence[:, :, places] = np.moveaxis(sure[:, people][:, :, kept], 1, 0)
     values[..., :2] /= np.array([header.width, header.height], np.float32)
     if np.abs(values[..., 2], where=confidence > 0, out=np.zeros_like(confidence)).max(initial=0) > PIXELS_FROM:
         values[..., 2] /= header.width
@@ -92,6 +93,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
 
 def _within_the_image(found: Landmarks) -> Landmarks:
+    """Hands and face no surer than they are inside the image, as raysign's own landmarks have it."""
     visibility = found.visibility.copy()
     for part, where in skeleton.layout(found.layout).slices.items():
         if part in ("face", "left_hand", "right_hand"):
@@ -112,7 +114,7 @@ def _layout(components: tuple[Component, ...]) -> tuple[str, list[int], list[int
         known = skeleton.layout(name)
         pairs = [_pairs(component, start, known) for component, start in used]
         if all(pairs):
-            kept, places = zip(*(pair for some in pairs for pair in some or ()), strict=True)
+            kept, places = zip(*(pair for some in pairs for pair in some), strict=True)
             return name, list(kept), list(places)
     kept = [start + i for component, start in used for i in range(len(component.points))]
     return skeleton.text_of(_own([component for component, _ in used])), kept, list(range(len(kept)))
