@@ -32,7 +32,8 @@ def landmarks(config: Config) -> dict:
     from raysign.extract import work
 
     began = time.time()
-    refs = kind_module("source", config.source.kind).clips(config.source)
+    source = kind_module("source", config.source.kind)
+    refs = source.clips(config.source)
     media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
     workers = config.extract.workers or engine.cpus(config.ray)
@@ -45,7 +46,9 @@ def landmarks(config: Config) -> dict:
     }  # fmt: skip
     rows = _carried_out(config, plan.units, work.Worker, arguments, actors=workers if media else None)
     done = list(work.progress(rows, plan, "extract" if media else "import"))
-    return work.finish(config.landmarks_dir, plan, done, config=_sections(config), seconds=time.time() - began)
+    audit = source.audit(config.source) if hasattr(source, "audit") else None
+    seconds = time.time() - began
+    return work.finish(config.landmarks_dir, plan, done, config=_sections(config), seconds=seconds, audit=audit)
 
 
 def _sections(config: Config) -> dict:
@@ -213,6 +216,7 @@ def describe(card: dict, directory: Path) -> str:
     counts = {name: value for name, value in card["counts"].items() if not isinstance(value, dict)}
     lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
     lines += [f"  dropped {count}: {reason}" for reason, count in card["dropped"].items()]
+    lines += [f"  {card['audit']['said']}"] if card.get("audit") else []
     return "\n".join(lines)
 
 

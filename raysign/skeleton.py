@@ -174,6 +174,44 @@ def _fsl() -> Skeleton:
     return Skeleton("fsl_78", (*body.parts, ("face", len(FSL_FACE))), bones, mirror)
 
 
+_HAND = Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21)))
+_OPENPOSE_18 = _body(
+    "openpose_18", 18, "4-3 3-2 7-6 6-5 13-12 12-11 10-9 9-8 11-5 8-2 5-1 2-1 0-1 15-0 14-0 17-15 16-14",
+    "2-5 3-6 4-7 8-11 9-12 10-13 14-15 16-17", 1,
+)  # fmt: skip
+_OPENPOSE_25 = _body(
+    "openpose_25", 25,
+    "1-8 1-2 2-3 3-4 1-5 5-6 6-7 8-9 9-10 10-11 8-12 12-13 13-14 1-0 0-15 15-17 0-16 16-18 14-19 19-20 14-21 11-22 "
+    "22-23 11-24",
+    "2-5 3-6 4-7 9-12 10-13 11-14 15-16 17-18 19-22 20-23 21-24", 1,
+)  # fmt: skip
+_OPENPOSE_CHAINS = (  # oval, brows, bridge and wings of the nose, eyes, lips outside and inside; pupils stand alone
+    range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (30, 33), (*range(36, 42), 36),
+    (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60),
+)  # fmt: skip
+_OPENPOSE_FACE = _body(
+    "", 70, " ".join(f"{a}-{b}" for chain in _OPENPOSE_CHAINS for a, b in pairwise(chain)),
+    "0-16 1-15 2-14 3-13 4-12 5-11 6-10 7-9 17-26 18-25 19-24 20-23 21-22 31-35 32-34 36-45 37-44 38-43 39-42 40-47 "
+    "41-46 48-54 49-53 50-52 55-59 56-58 60-64 61-63 65-67 68-69", 30,
+)  # fmt: skip
+
+
+def _openpose(name: str, body: Skeleton, *, face: bool = False) -> Skeleton:
+    """OpenPose's body, the 70 points of its face if wanted, and its hands, tied at nose and wrists.
+
+    The hands have MediaPipe's points in MediaPipe's order, and so its bones.
+    """
+    parts, bones, mirror = [*body.parts], [*body.bones], [*body.mirror]
+    pieces = [("left_hand", _HAND, 7), ("right_hand", _HAND, 4)]  # wrists have the same numbers in both bodies
+    for part, piece, tie in [("face", _OPENPOSE_FACE, 0), *pieces] if face else pieces:
+        start = sum(count for _, count in parts)
+        twin = start + {"left_hand": piece.points, "right_hand": -piece.points}.get(part, 0)
+        parts.append((part, piece.points))
+        bones += [(tie, start + piece.centre), *((start + a, start + b) for a, b in piece.bones)]
+        mirror += [twin + point for point in piece.mirror]
+    return Skeleton(name, tuple(parts), tuple(bones), tuple(mirror), body.centre)
+
+
 _UPPER = {"pose": tuple(range(17)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))}
 LAYOUTS: dict[str, Skeleton] = {
     skeleton.name: skeleton
@@ -184,15 +222,17 @@ LAYOUTS: dict[str, Skeleton] = {
         _whole("pose_33", "pose"),
         of_parts("top_body_59", _UPPER),
         _fsl(),
-        Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21))),
+        _HAND,
         replace(
             _body("minimal_27", 27, _MINIMAL, "1-2 3-4 5-6 " + " ".join(f"{i}-{i + 10}" for i in range(7, 17)), 0),
             parts=(("pose", 7), ("left_hand", 10), ("right_hand", 10)),
         ),
-        _body(
-            "openpose_18", 18, "4-3 3-2 7-6 6-5 13-12 12-11 10-9 9-8 11-5 8-2 5-1 2-1 0-1 15-0 14-0 17-15 16-14",
-            "2-5 3-6 4-7 8-11 9-12 10-13 14-15 16-17", 1,
-        ),
+        _OPENPOSE_18,
+        _openpose("openpose_60", _OPENPOSE_18),
+        _openpose("openpose_130", _OPENPOSE_18, face=True),
+        _OPENPOSE_25,
+        _openpose("openpose_67", _OPENPOSE_25),
+        _openpose("openpose_137", _OPENPOSE_25, face=True),
         _body(
             "coco_17", 17, "15-13 13-11 16-14 14-12 11-5 12-6 9-7 7-5 10-8 8-6 5-0 6-0 1-0 3-1 2-0 4-2",
             "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16", 0,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from made_people import HAND, POSE, pose_values, someone, write_frames, write_mmskeleton, write_pose
 
 from raysign.config import Section, kind_module
 
@@ -184,6 +185,11 @@ def samples(folder: Path) -> dict[str, Section]:
     write_joints(folder / "joint_text" / "wave" / "a.txt")
     write_csv(folder / "landmark_csv" / "a.csv")
     write_openhands(folder / "openhands_pickle" / "hello" / "a.pkl")
+    few = {"POSE_LANDMARKS": POSE[:5], "LEFT_HAND_LANDMARKS": HAND}
+    write_pose(folder / "pose_format" / "hello" / "a.pose", few, *pose_values(few))
+    person = someone(np.random.default_rng(13), scale=(1, 1), parts=("left_hand",))
+    write_frames(folder / "openpose_json" / "hello" / "a", [[person], []])
+    write_mmskeleton(folder / "mmskeleton_json" / "a.json")
     return {
         place.name: kind_module("source", place.name).Options.model_validate(
             {**extra.get(place.name, {}), "path": place / extra.get(place.name, {}).get("path", "")}

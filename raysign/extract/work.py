@@ -117,10 +117,12 @@ def progress(rows: Iterable[dict], work: Plan, what: str = "landmarks") -> Itera
             yield row
 
 
-def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, seconds: float) -> dict:
+def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, seconds: float,
+           audit: dict | None = None) -> dict:  # fmt: skip
     """Write quarantine.parquet (id, source, gloss, signer, reason) and card.json; return the card.
 
-    rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card.
+    rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card like audit:
+    what the source names and lacks, None for a source that names only what is there.
     """
     table = _about(directory)
     bad = table.filter(table["error"].is_valid())
@@ -143,6 +145,7 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
         },
         run={"read": sum(row["clips"] for row in rows), "kept": work.kept, "recovered": work.recovered},
         speed=speed if frames else work.before.get("speed", speed), seen=_seen(good), gone=sorted(work.gone),
+        audit=audit,
     )  # fmt: skip
     release(directory)
     return card

@@ -56,14 +56,15 @@ def in_folders(root: Path, suffixes: Iterable[str], what: str, pattern: str | No
     """One clip per file below `root`, its gloss the folder it lies in. SourceError when there is none."""
     if not root.is_dir():
         raise SourceError(f"{root}: {'a file' if root.exists() else 'no such folder'}, expected a folder of {what}")
-    clips = [_clip(root, relative, pattern) for relative in sorted(files(root, suffixes))]
+    clips = [clip_at(root, relative, pattern) for relative in sorted(files(root, suffixes))]
     if not clips:
         endings = ", ".join(sorted(suffixes))
         raise SourceError(f"{root}: no {what} in it, expected {root.name}/GLOSS/FILE with an ending of {endings}")
     return clips
 
 
-def _clip(root: Path, relative: str, pattern: str | None) -> ClipRef:
+def clip_at(root: Path, relative: str, pattern: str | None) -> ClipRef:
+    """What the path of a file (or of a folder of frames) below `root` tells of its clip."""
     folders = relative.split("/")[:-1]
     told = {"gloss": folders[-1]} if folders else {}
     match = re.search(pattern, relative) if pattern else None

@@ -1,5 +1,6 @@
 """What readers of skeletons share: which layout so many points are, and NaN wherever a point is not seen."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -42,3 +43,17 @@ def trimmed(found: Landmarks) -> Landmarks:
     seen = np.isfinite(found.visibility)
     persons, frames = seen.any((1, 2)), int(np.flatnonzero(seen.any((0, 2)))[-1]) + 1
     return replace(found, values=found.values[persons, :frames], visibility=found.visibility[persons, :frames])
+
+
+def surest(frames: Sequence[Sequence[np.ndarray]], most: int) -> np.ndarray:
+    """The people of each frame, (V, C) with the score as last channel, as (M, T, V, C): the surest first.
+
+    NaN where a frame shows fewer people. A place is no person: who comes first may change from frame to frame.
+    """
+    ranked = [sorted(people, key=lambda person: -np.nansum(person[:, -1].clip(0, 1)))[:most] for people in frames]
+    shape = next((person.shape for people in ranked for person in people), (0, 0))
+    stacked = np.full((max(map(len, ranked), default=0), len(ranked), *shape), np.nan, np.float32)
+    for t, people in enumerate(ranked):
+        for place, person in enumerate(people):
+            stacked[place, t] = person
+    return stacked

@@ -15,7 +15,9 @@ from pydantic import Field
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
+from raysign.sources._json import mapping
 from raysign.sources._media import require_unique, stamp_of
+from raysign.sources._points import surest
 
 LAYOUT, POINTS, MOST = "openpose_18", 18, 100_000
 SPLITS = ("train", "val", "test")
@@ -87,26 +89,24 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     """
     frames = _clip(Path(ref.path)).get("data")
     try:
-        shown = [(int(frame["frame_index"]), _people(frame["skeleton"], options.persons)) for frame in frames or ()]
+        told = {int(frame["frame_index"]): _people(frame["skeleton"]) for frame in frames or ()}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ClipError(
             f"{ref.path}: {type(error).__name__} {str(error)[:80]}, expected frame_index and pose, score of 18 points"
         ) from None
-    shown = [(number, people) for number, people in shown if people]
+    shown = {number: people for number, people in told.items() if people}
     if not shown:
         raise ClipError(f"{ref.path}: nobody in any of {len(frames or ())} frames")
-    first, last = min(number for number, _ in shown), max(number for number, _ in shown)
+    first, last = min(shown), max(shown)
     if first < 0 or last > MOST:
         raise ClipError(f"{ref.path}: frames numbered {first} to {last}, expected 1 to {MOST} at most")
     start = min(first, 1)  # published files count from 1
-    values = np.full((max(len(people) for _, people in shown), last - start + 1, POINTS, 4), np.nan, np.float32)
-    for number, people in shown:
-        values[: len(people), number - start] = people
+    values = surest([shown.get(number, ()) for number in range(start, last + 1)], options.persons)
     return Landmarks(np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., 3]), LAYOUT, options.fps)
 
 
-def _people(skeletons: list[dict], most: int) -> list[np.ndarray]:
-    """(18, 4) of x, y, z and score for each of the surest people of a frame."""
+def _people(skeletons: list[dict]) -> list[np.ndarray]:
+    """(18, 4) of x, y, z and score for each of the people of a frame."""
     found = []
     for one in skeletons:
         pose, score = np.array(one["pose"], np.float32).reshape(POINTS, 2), np.array(one["score"], np.float32)
@@ -115,14 +115,11 @@ def _people(skeletons: list[dict], most: int) -> list[np.ndarray]:
         if np.isfinite(person).any():
             person[:, 3] = np.clip(person[:, 3], 0, 1)
             found.append(person)
-    return sorted(found, key=lambda person: -np.nansum(person[:, 3]))[:most]
+    return found
 
 
 def _clip(file: Path) -> dict[str, Any]:
-    try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ClipError(f"{file}: not readable as JSON ({str(error)[:80]})") from None
-    if not isinstance(tree, dict) or not isinstance(tree.get("data", []), list):
+    tree = mapping(file)
+    if not isinstance(tree.get("data", []), list):
         raise ClipError(f"{file}: expected a clip of data, label and label_index")
     return tree
