@@ -54,7 +54,7 @@ class Skeleton:
 
     parts: (name, number of points) in storage order. bones: pairs of point indices, undirected. mirror: for each point
     the index of its left-right twin (itself on the mid-line), or empty when unknown. centre: the point that the others
-    hang on.
+    hang on. names: (name, index) of the points that have a name.
     """
 
     name: str
@@ -62,6 +62,7 @@ class Skeleton:
     bones: tuple[tuple[int, int], ...]
     mirror: tuple[int, ...] = ()
     centre: int = 0
+    names: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -100,6 +101,12 @@ class Skeleton:
         return found
 
 
+_NAMES = {  # (part, point) -> name; a hand's own wrist stands for the pose's where there is no pose
+    ("left_hand", 0): "left_wrist", ("right_hand", 0): "right_wrist",
+    ("pose", 0): "nose", ("pose", 2): "left_eye", ("pose", 5): "right_eye",
+    ("pose", 11): "left_shoulder", ("pose", 12): "right_shoulder", ("pose", 13): "left_elbow",
+    ("pose", 14): "right_elbow", ("pose", 15): "left_wrist", ("pose", 16): "right_wrist",
+}  # fmt: skip
 _BONES = {"pose": POSE_BONES, "face": FACE_BONES, "left_hand": HAND_BONES, "right_hand": HAND_BONES}
 COUNTS = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
 
@@ -127,6 +134,7 @@ def of_parts(name: str, kept: dict[str, tuple[int, ...]]) -> Skeleton:
         tuple((part, len(points)) for part, points in kept.items()),
         tuple((place[a], place[b]) for a, b in bones if a in place and b in place),
         mirror if len(mirror) == len(place) else (),
+        names=tuple({name: place[point] for point, name in _NAMES.items() if point in place}.items()),
     )
 
 
@@ -141,26 +149,34 @@ def _whole(name: str, *parts: str) -> Skeleton:
     return of_parts(name, {part: tuple(range(COUNTS[part])) for part in parts})
 
 
-def _body(name: str, count: int, bones: str, twins: str, centre: int, start: int = 0) -> Skeleton:
-    """One part `body`; bones and twins as `a-b` words, the points counted from `start`."""
+def _body(name: str, count: int, bones: str, twins: str, centre: int, named: str, start: int = 0) -> Skeleton:
+    """One part `body`; bones and twins as `a-b` words, names as `name-a`, the points counted from `start`."""
 
     def pairs(words: str) -> list[tuple[int, int]]:
         return [(int(a) - start, int(b) - start) for a, b in (word.split("-") for word in words.split())]
 
+    names = tuple((word, int(point) - start) for word, point in (pair.split("-") for pair in named.split()))
+
     mirror = list(range(count))
     for a, b in pairs(twins):
         mirror[a], mirror[b] = b, a
-    return Skeleton(name, (("body", count),), tuple(pairs(bones)), tuple(mirror), centre)
+    return Skeleton(name, (("body", count),), tuple(pairs(bones)), tuple(mirror), centre, names)
 
 
 _NTU = (  # counted from 1, as in the camera's manual; 21 is the spine between the shoulders, 22 and on the hands
     "1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 "
 )
 _NTU_TWINS = "5-9 6-10 7-11 8-12 13-17 14-18 15-19 16-20 "
+_NTU_NAMES = "head-4 left_shoulder-5 right_shoulder-9 left_elbow-6 right_elbow-10 left_wrist-7 right_wrist-11"
 _MINIMAL = (
     "2-0 1-0 0-3 0-4 3-5 4-6 5-7 6-17 7-8 7-9 9-10 7-11 11-12 7-13 13-14 7-15 15-16 17-18 17-19 19-20 17-21 21-22 "
     "17-23 23-24 17-25 25-26"
 )
+MINIMAL_POINTS = {
+    "pose": (0, 2, 5, 11, 12, 13, 14),
+    "left_hand": (0, 4, 5, 8, 9, 12, 13, 16, 17, 20),
+    "right_hand": (0, 4, 5, 8, 9, 12, 13, 16, 17, 20),
+}
 FSL_FACE = (1, 33, 263, 133, 362, 61, 291, 105, 334, 199, 4)  # of the face mesh: nose, corners of eyes and mouth, brows
 _FSL_TWINS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 9, 10)
 
@@ -171,7 +187,7 @@ def _fsl() -> Skeleton:
     face = body.points
     bones = (*body.bones, (NOSE, face), *((face, face + i) for i in range(1, len(FSL_FACE))))
     mirror = (*body.mirror, *(face + twin for twin in _FSL_TWINS))
-    return Skeleton("fsl_78", (*body.parts, ("face", len(FSL_FACE))), bones, mirror)
+    return replace(body, name="fsl_78", parts=(*body.parts, ("face", len(FSL_FACE))), bones=bones, mirror=mirror)
 
 
 _UPPER = {"pose": tuple(range(17)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))}
@@ -184,28 +200,36 @@ LAYOUTS: dict[str, Skeleton] = {
         _whole("pose_33", "pose"),
         of_parts("top_body_59", _UPPER),
         _fsl(),
-        Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21))),
+        Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21)), names=(("wrist", 0),)),
         replace(
-            _body("minimal_27", 27, _MINIMAL, "1-2 3-4 5-6 " + " ".join(f"{i}-{i + 10}" for i in range(7, 17)), 0),
+            _body(
+                "minimal_27", 27, _MINIMAL, "1-2 3-4 5-6 " + " ".join(f"{i}-{i + 10}" for i in range(7, 17)), 0,
+                "nose-0 left_eye-1 right_eye-2 left_shoulder-3 right_shoulder-4 left_elbow-5 right_elbow-6 "
+                "left_wrist-7 right_wrist-17",
+            ),
             parts=(("pose", 7), ("left_hand", 10), ("right_hand", 10)),
         ),
         _body(
             "openpose_18", 18, "4-3 3-2 7-6 6-5 13-12 12-11 10-9 9-8 11-5 8-2 5-1 2-1 0-1 15-0 14-0 17-15 16-14",
             "2-5 3-6 4-7 8-11 9-12 10-13 14-15 16-17", 1,
+            "nose-0 neck-1 left_eye-15 right_eye-14 left_shoulder-5 right_shoulder-2 left_elbow-6 right_elbow-3 "
+            "left_wrist-7 right_wrist-4",
         ),
         _body(
             "coco_17", 17, "15-13 13-11 16-14 14-12 11-5 12-6 9-7 7-5 10-8 8-6 5-0 6-0 1-0 3-1 2-0 4-2",
             "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16", 0,
+            "nose-0 left_eye-1 right_eye-2 left_shoulder-5 right_shoulder-6 left_elbow-7 right_elbow-8 "
+            "left_wrist-9 right_wrist-10",
         ),
-        _body("ntu_25", 25, _NTU + "22-23 23-8 24-25 25-12", _NTU_TWINS + "22-24 23-25", 20, start=1),
+        _body("ntu_25", 25, _NTU + "22-23 23-8 24-25 25-12", _NTU_TWINS + "22-24 23-25", 20, _NTU_NAMES, start=1),
         # pyskl ties the tip of each hand to the wrist instead of to the thumb
-        _body("ntu_25_pyskl", 25, _NTU + "22-8 23-8 24-12 25-12", _NTU_TWINS + "22-24 23-25", 20, start=1),
+        _body("ntu_25_pyskl", 25, _NTU + "22-8 23-8 24-12 25-12", _NTU_TWINS + "22-24 23-25", 20, _NTU_NAMES, start=1),
         # without the spine between the shoulders, so that the hands are 21 to 24; centred on the neck (3)
         _body(
             "ntu_edge_24", 24,
             "1-2 3-2 4-3 5-2 6-5 7-6 8-7 9-2 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 "
             "21-22 22-8 23-24 24-12",
-            _NTU_TWINS + "21-23 22-24", 2, start=1,
+            _NTU_TWINS + "21-23 22-24", 2, _NTU_NAMES, start=1,
         ),
     )
 }  # fmt: skip
@@ -242,6 +266,7 @@ class Declaration(Section):
             tuple((place[a], place[b]) for a, b in self.bones),
             tuple(mirror) if self.mirror else (),
             place[self.centre or self.points[0]],
+            tuple(place.items()),
         )
 
 
@@ -284,10 +309,12 @@ def of_dict(tree: dict) -> Skeleton:
         tuple((int(a), int(b)) for a, b in tree["bones"]),
         tuple(int(point) for point in tree["mirror"]),
         int(tree["centre"]),
+        tuple((str(name), int(point)) for name, point in tree.get("names", ())),
     )
     known = range(made.points)
-    if made.centre not in known or any(point not in known for bone in made.bones for point in bone):
-        raise ValueError(f"a bone or the centre is none of {made.points} points")
+    told = (made.centre, *(point for bone in made.bones for point in bone), *(point for _, point in made.names))
+    if any(point not in known for point in told):
+        raise ValueError(f"a bone, a name or the centre is none of {made.points} points")
     if made.mirror and sorted(made.mirror) != list(known):
         raise ValueError("the mirror must name each point once")
     return made

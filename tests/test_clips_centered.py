@@ -1,9 +1,9 @@
-"""The joint-centred recipe, on every layout there is."""
+"""The general recipe, on every layout there is."""
 
 import numpy as np
 import pytest
 
-from raysign.clips.recipes import joint_centered
+from raysign.clips.recipes import centered
 from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS
@@ -19,8 +19,8 @@ def person(layout, persons=1, frames=6):
 
 def apply(layout, values, visibility, **changes):
     visibility = np.where(np.isnan(values[..., 0]), np.float32(np.nan), visibility)
-    options = joint_centered.Options.model_validate(changes)
-    return joint_centered.apply(Landmarks(values, visibility, layout), options)
+    options = centered.Options.model_validate(changes)
+    return centered.apply(Landmarks(values, visibility, layout), options)
 
 
 @every
