@@ -26,6 +26,15 @@ def test_a_mirror_image_twice_is_nothing(which):
 
 
 @every
+def test_a_mirror_image_of_the_left_is_the_right(which):
+    names = dict(which.names)
+    assert all(0 <= point < which.points for point in names.values())
+    for name, point in names.items():
+        twin = names[name.replace("left", "right")]
+        assert not which.mirror or which.mirror[point] == twin or name.startswith("right")
+
+
+@every
 def test_a_mirror_image_keeps_the_bones(which):
     if which.mirror:
         bones = {frozenset(bone) for bone in which.bones}

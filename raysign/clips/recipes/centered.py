@@ -122,5 +122,9 @@ def _centre(options: Options, known: Skeleton) -> list[int]:
 
 
 def _pair(known: Skeleton, name: str, setting: str) -> list[int]:
-    """The left and the right point of a name."""
-    return [points.named(known, f"{side}_{name}", setting) for side in ("left", "right")]
+    """The left and the right point of a name. ConfigError when the skeleton has not both."""
+    names, wanted = dict(known.names), [f"{side}_{name}" for side in ("left", "right")]
+    if not set(wanted) <= set(names):
+        there = ", ".join(names) or "no points"
+        raise ConfigError(f"{setting}: needs {' and '.join(wanted)}, {known.name} names {there}")
+    return [names[point] for point in wanted]
