@@ -83,9 +83,7 @@ def test_a_centre_may_be_named_and_the_shoulders_have_a_middle():
     assert np.allclose(x[0, :, 11, :3], -x[0, :, 12, :3], atol=1e-5)
     width = np.linalg.norm(x[0, :, 11, :3] - x[0, :, 12, :3], axis=-1)
     assert np.median(width) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(
-        ConfigError, match=r"prepare\.scale: needs left_shoulder and right_shoulder, hand_21 names wrist"
-    ):
+    with pytest.raises(ConfigError, match="needs left_shoulder and right_shoulder, hand_21 names wrist"):
         apply("hand_21", *person("hand_21"), scale="shoulders")
 
 

@@ -30,7 +30,7 @@ def upright(x):
 def test_upright_does_not_see_place_size_or_tilt():
     x = cloud(2)
     moved = turn_in_image(geometry.scaled(x, 1 / 3), 0.7)
-    moved = geometry.shifted(moved, np.float32([5, -2, 1]))
+    moved = geometry.shifted(moved, np.array([5, -2, 1], np.float32))
     np.testing.assert_allclose(upright(moved), upright(x), atol=1e-4)
 
 
@@ -90,7 +90,7 @@ def test_steps_leave_visibility_input_and_the_unseen_alone():
     x[1, 3, 2] = NAN
     x.flags.writeable = False
     steps = (
-        lambda x: geometry.in_width(x, 4, 3), lambda x: geometry.shifted(x, np.float32([1, 2, 3])),
+        lambda x: geometry.in_width(x, 4, 3), lambda x: geometry.shifted(x, np.array([1, 2, 3], np.float32)),
         lambda x: geometry.scaled(x, 3), geometry.square_box, lambda x: geometry.turned(x, (0, 1), (2, 3), 0),
         lambda x: geometry.body_box(x, x[:, :, 0, :3], x[:, :, 1, :3], x[:, :, 4, :3]),
     )  # fmt: skip
@@ -121,7 +121,7 @@ def test_a_hand_fills_its_box_but_for_the_margin_wherever_and_however_large_it_i
     reach = found[..., :2].max(2) - found[..., :2].min(2)
     np.testing.assert_allclose(reach.max(-1), 1 / 1.2, rtol=1e-5)
     np.testing.assert_allclose(found[..., :2].max(2), -found[..., :2].min(2), atol=1e-5)
-    moved = geometry.shifted(geometry.scaled(x, 4), np.float32([9, -9, 0]))
+    moved = geometry.shifted(geometry.scaled(x, 4), np.array([9, -9, 0], np.float32))
     np.testing.assert_allclose(geometry.square_box(moved)[..., :2], found[..., :2], atol=1e-4)
     point = np.repeat(x[:, :, :1], 21, axis=2)
     np.testing.assert_allclose(geometry.square_box(point)[..., :2], 0, atol=1e-6)
@@ -137,7 +137,9 @@ def body(frames=4):
 
 
 def boxed(x):
-    return spoter_boxes.apply(Landmarks(x[..., :3], np.abs(x[..., 3]), "top_body_59"), spoter_boxes.Options())
+    return spoter_boxes.apply(
+        Landmarks(x[..., :3], np.abs(x[..., 3]), "top_body_59"), spoter_boxes.Options.model_validate({})
+    )
 
 
 def test_the_body_box_is_six_shoulder_widths_from_half_a_width_above_the_left_eye():
@@ -193,7 +195,7 @@ def test_lengths_stay_and_where_the_camera_stands_does_not_matter():
     x = prenormal(values)[..., :3]
     np.testing.assert_allclose(np.linalg.norm(x[..., 5, :] - x[..., 9, :], axis=-1),
                                np.linalg.norm(values[..., 5, :] - values[..., 9, :], axis=-1), rtol=1e-4)  # fmt: skip
-    np.testing.assert_allclose(prenormal(values + np.float32([3, 2, 1]))[..., :3], x, atol=1e-4)
+    np.testing.assert_allclose(prenormal(values + np.array([3, 2, 1], np.float32))[..., :3], x, atol=1e-4)
 
 
 def test_the_person_seen_most_comes_first_and_frames_without_them_are_left_out():
@@ -219,7 +221,7 @@ def test_in_two_dimensions_the_image_is_from_minus_one_to_one_and_faint_points_a
     values[0, 1, :, :2], values[0, 0, :, :2] = (1.0, 0.5), (0.0, 0.25)
     visibility = np.ones((1, 2, 17), np.float32)
     visibility[0, 0, 3] = 0.01
-    x = prenormalized.apply(Landmarks(values, visibility, "coco_17"), prenormalized.Options())
+    x = prenormalized.apply(Landmarks(values, visibility, "coco_17"), prenormalized.Options.model_validate({}))
     assert x.shape == (1, 2, 17, 3)
     assert (x[0, 1] == [1, 0, 1]).all()
     assert (x[0, 0, 0] == [-1, -0.5, 1]).all()

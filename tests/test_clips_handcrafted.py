@@ -116,7 +116,7 @@ def phonological_by_the_book(values, layout):
             h = [point[part, i] for i in range(21)]
             shapes += [angle(h[4] - h[0], h[5] - h[0])]
             shapes += [angle(h[4 * k + 1] - h[0], h[4 * k + 4] - h[4 * k + 1]) for k in (1, 2, 3, 4)]
-            places += list(sum(h[i] for i in (0, 5, 9, 13, 17)) / 5)
+            places += list(np.mean([h[i] for i in (0, 5, 9, 13, 17)], axis=0))
             normal = np.cross(h[5] - h[0], h[17] - h[0])
             normals += list(normal / np.linalg.norm(normal))
         old_places, old_normals = before or (places, normals)
@@ -153,7 +153,7 @@ def test_the_36_features_are_those_of_the_book(layout, torn):
 def test_the_36_features_do_not_see_where_a_signer_stands_how_near_or_how_tilted():
     values = made("holistic_75")
     turn = np.array([[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]], np.float32)
-    moved = 0.5 * values @ turn.T + np.float32([1, 2, 3])
+    moved = 0.5 * values @ turn.T + np.array([1, 2, 3], np.float32)
     found = prepared(phonological_36, seen(moved, "holistic_75"))
     np.testing.assert_allclose(found, prepared(phonological_36, seen(values, "holistic_75")), atol=1e-3)
 

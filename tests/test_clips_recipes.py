@@ -121,6 +121,16 @@ def test_a_clip_that_shows_nothing_or_is_too_short_is_refused(kind, layout):
         apply(kind, layout, values, visibility, min_frames=8)
 
 
+@pytest.mark.parametrize("kind", [kind for kind, _ in PAIRS if "stream" in type(options_of(kind)).model_fields])
+def test_a_clip_of_which_nothing_is_left_is_refused(kind):
+    layout = next(layout for kept, layout in PAIRS if kept == kind)
+    values, visibility = person(layout)
+    values[:, 1::2] = NAN  # no point is seen in two frames in a row: none moves
+    values[:, -1] = NAN
+    with pytest.raises(ClipError, match="no point is left to be seen"):
+        apply(kind, layout, values, visibility, stream="joint_motion")
+
+
 @every
 def test_the_same_landmarks_give_the_same_clip_wherever_they_lie_in_memory(kind, layout):
     values, visibility = person(layout, 2)

@@ -27,7 +27,7 @@ def test_the_bones_of_ntu_are_those_of_the_published_streams():
 def test_bones_do_not_see_where_somebody_stands_and_lead_back_to_the_joints(layout):
     x, parents = clip(layout), LAYOUTS[layout].parents()
     found = streams.bones(x, parents)
-    moved = streams.bones(geometry.shifted(x, np.float32([3, -1, 2])), parents)
+    moved = streams.bones(geometry.shifted(x, np.array([3, -1, 2], np.float32)), parents)
     np.testing.assert_allclose(moved, found, atol=1e-5)
     for point in range(len(parents)):
         way = [point]

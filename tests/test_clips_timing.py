@@ -122,10 +122,10 @@ def test_every_frame_of_a_stretch_and_every_way_to_skip_can_be_drawn():
 
 def test_the_draw_is_its_own_and_always_the_same():
     np.random.seed(7)
-    before = np.random.get_state()[1].tolist()
+    before = np.random.get_state(legacy=False)["state"]["key"].tolist()
     first, again = (timing.uniform_clips(100, 10, 5, 255) for _ in range(2))
     np.testing.assert_array_equal(first, again)
-    assert np.random.get_state()[1].tolist() == before
+    assert np.random.get_state(legacy=False)["state"]["key"].tolist() == before
     assert (timing.uniform_clips(100, 10, 5, 1) != first).any()
 
 

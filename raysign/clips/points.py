@@ -73,7 +73,7 @@ def joined(values: np.ndarray, visibility: np.ndarray, at: list[int] | slice | N
     x[..., 3] = seen
     gone = unseen(x)
     if gone.all():
-        raise ClipError(f"none of the {x.shape[2]} points used is seen in any of {x.shape[1]} frames")
+        raise ClipError(f"none of the {seen.shape[2]} points used is seen in any of {seen.shape[1]} frames")
     x.view(_FOUR)[..., 0][gone] = np.full(4, np.nan, np.float32).view(_FOUR)
     return x
 
@@ -81,7 +81,7 @@ def joined(values: np.ndarray, visibility: np.ndarray, at: list[int] | slice | N
 def unseen(x: np.ndarray) -> np.ndarray:
     """Which points of x (..., V, C) have NaN in any channel: (..., V) bool."""
     nan = np.isnan(x)
-    return nan.view(np.uint32)[..., 0] != 0 if x.shape[-1] == 4 else nan.any(-1)  # four flags at once
+    return np.asarray(nan.view(np.uint32)[..., 0] != 0 if x.shape[-1] == 4 else nan.any(-1))  # four flags at once
 
 
 def clear_unseen(x: np.ndarray) -> np.ndarray:

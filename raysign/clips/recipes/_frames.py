@@ -46,9 +46,13 @@ def kept(landmarks: Landmarks, options: Frames) -> tuple[np.ndarray, np.ndarray]
 
 
 def fitted(x: np.ndarray, options: Fitted, known: Skeleton) -> np.ndarray:
-    """The last steps of a recipe: x (M, T, V, C) at its length, as its stream, unseen points zero."""
+    """The last steps of a recipe: x (M, T, V, C) at its length, as its stream, unseen points zero.
+
+    Raises ClipError when no point is seen in what is left.
+    """
     x = timing.to_length(x, options.frames, options.max_frames)
     x = streams.stream(x, options.stream, known.parents())
     x = np.ascontiguousarray(x, np.float32)
-    points.clear_unseen(x)
+    if points.clear_unseen(x).all():
+        raise ClipError(f"no point is left to be seen in the {x.shape[1]} frames kept")
     return x

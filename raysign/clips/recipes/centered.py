@@ -66,8 +66,8 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
 
     All persons share the origin and the scale, so that how they stand to each other is kept; with origin=frame a frame
     that does not show the centre uses the last that did. A point that is not seen is 0 with visibility 0. Raises
-    ClipError for a clip that is too short, that never shows the centre (or the shoulders to scale by), or whose frame
-    rate is asked for but unknown.
+    ClipError for a clip that is too short, that never shows the centre (or the shoulders to scale by), in which
+    nothing is left, or whose frame rate is asked for but unknown.
     """
     _frames.long_enough(landmarks, options)
     known = skeleton(options, landmarks.layout)

@@ -56,6 +56,6 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     if not face.shape[2]:
         face = np.full((persons, frames, len(FACE), 3), np.nan, np.float32)
     features = handcrafted.phonological(body, hands, face)
-    whole = ~np.isnan(hands).any((3, 4))
-    computed = whole.any(2) & ~np.isnan(body).any((2, 3))
+    whole = np.asarray(np.isfinite(hands).all((3, 4)))  # (M, T, 2)
+    computed = np.isfinite(body).all((2, 3)) & whole.any(axis=2)
     return _features.clip(features, computed, "the nose, both shoulders and a whole hand")

@@ -48,20 +48,19 @@ def channels(options: Options, layout: str) -> tuple[str, ...]:
 def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     """(M, T, V, C) float32, C as `channels` says. A point that is not seen is 0 with visibility 0.
 
-    In 3 dimensions the person seen in the most frames comes first and frames without them are left out; a clip whose
-    first person never shows the posture's points together raises ClipError, as one that is too short does.
+    In 3 dimensions the person seen in the most frames comes first and frames without them are left out. Raises
+    ClipError for a clip that is too short, whose first person never shows the posture's points together, or in which
+    nothing is left.
     """
     _frames.long_enough(landmarks, options)
     known = skeleton(options, landmarks.layout)
     x = points.joined(landmarks.values, landmarks.visibility)
     if _dimensions(options, known) == 2:
         x = geometry.in_image(x, THRESHOLD)
-        if np.isnan(x).all():
-            raise ClipError(f"no point is seen with a score above {THRESHOLD} in any of {x.shape[1]} frames")
         return np.ascontiguousarray(_frames.fitted(x, options, known)[..., [0, 1, 3]])
     x = first_person(x)
     root, spine, shoulders = _posture(options, known)
-    told = ~np.isnan(x[0][:, [root, *spine, *shoulders], 0]).any(axis=1)
+    told = np.isfinite(x[0][:, [root, *spine, *shoulders], 0]).all(axis=1)
     if not told.any():
         some = ", ".join(str(point) for point in dict.fromkeys((root, *spine, *shoulders)))
         raise ClipError(f"points {some} are seen together in none of {x.shape[1]} frames")
@@ -72,7 +71,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
 
 def first_person(x: np.ndarray) -> np.ndarray:
     """The person seen in the most frames first, the others in their order; only frames that show that person."""
-    shown = ~np.isnan(x[..., 0]).all(axis=2)  # (M, T)
+    shown = np.asarray(np.isfinite(x[..., 0]).any(axis=2))  # (M, T)
     order = np.argsort(-shown.sum(axis=1), kind="stable")
     return x[order][:, shown[order[0]]]
 

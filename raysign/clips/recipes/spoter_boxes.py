@@ -11,7 +11,6 @@ from pydantic import Field
 
 from raysign.clips import geometry, points
 from raysign.clips.recipes import _frames
-from raysign.errors import ClipError
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS, Skeleton
 
@@ -52,6 +51,4 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     parts = [geometry.body_box(x[:, :, SKELETON.slices["pose"]], left, right, eye)]
     parts += [geometry.square_box(x[:, :, SKELETON.slices[hand]]) for hand in ("left_hand", "right_hand")]
     x = np.concatenate(parts, axis=2)
-    if points.unseen(x).all():
-        raise ClipError(f"neither a hand nor the shoulders with the left eye are seen in any of {x.shape[1]} frames")
     return np.ascontiguousarray(_frames.fitted(x, options, SKELETON)[..., [0, 1, 3]])
