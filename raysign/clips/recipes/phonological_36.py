@@ -58,4 +58,4 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     features = handcrafted.phonological(body, hands, face)
     whole = np.asarray(np.isfinite(hands).all((3, 4)))  # (M, T, 2)
     computed = np.isfinite(body).all((2, 3)) & whole.any(axis=2)
-    return _features.clip(features, computed, "the nose, both shoulders and a whole hand")
+    return _features.clip(features, np.asarray(computed), "the nose, both shoulders and a whole hand")
