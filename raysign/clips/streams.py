@@ -3,24 +3,32 @@
 x is (M, T, V, C) float32 with NaN for points not seen, in every channel; the last one is the visibility.
 """
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 
+from raysign.skeleton import Skeleton
+
 Stream = Literal["joint", "bone", "joint_motion", "bone_motion"]
 
 
-def stream(x: np.ndarray, which: Stream, parents: list[int]) -> np.ndarray:
-    """One of the four, of the same shape as x. parents: for each point the one it hangs on, itself for a root."""
+def stream(x: np.ndarray, which: Stream, known: Skeleton) -> np.ndarray:
+    """One of the four, of the same shape as x; bones are those to each point's parent in the skeleton."""
     if which.startswith("bone"):
-        x = bones(x, parents)
+        x = bones(x, _parents(known))
     return motion(x) if which.endswith("motion") else x
+
+
+@lru_cache(maxsize=16)
+def _parents(known: Skeleton) -> list[int]:
+    return known.parents()
 
 
 def bones(x: np.ndarray, parents: list[int]) -> np.ndarray:
     """From each point's parent to the point, 0 for a root; the visibility is the mean of both. Unseen unless both are.
 
-    JointToBone of pyskl.
+    parents: for each point the one it hangs on, itself for a root. JointToBone of pyskl.
     """
     hung = x[:, :, parents]
     out = x - hung

@@ -51,7 +51,7 @@ def fitted(x: np.ndarray, options: Fitted, known: Skeleton) -> np.ndarray:
     Raises ClipError when no point is seen in what is left.
     """
     x = timing.to_length(x, options.frames, options.max_frames)
-    x = streams.stream(x, options.stream, known.parents())
+    x = streams.stream(x, options.stream, known)
     x = np.ascontiguousarray(x, np.float32)
     if points.clear_unseen(x).all():
         raise ClipError(f"no point is left to be seen in the {x.shape[1]} frames kept")
