@@ -1,8 +1,7 @@
 """Which point is where: named parts, bones and mirror images of every landmark layout raysign knows.
 
-Each skeleton is written down once; graphs (`raysign.graph`), parents and sub-skeletons are derived from it.
-Sources: PoseLandmarksConnections and FACE_LANDMARKS_CONTOURS of MediaPipe 0.10.33; HAND_CONNECTIONS of 0.10.21, whose
-index finger starts at the wrist, as the models of the field were trained with; the graphs of st-gcn and pyskl.
+Each skeleton is written down once, from the tables of `raysign.bones`; graphs (`raysign.graph`), parents and
+sub-skeletons are derived from it.
 """
 
 import json
@@ -15,37 +14,26 @@ from typing import Annotated
 import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
+from raysign.bones import (
+    FACE_BONES,
+    FACE_ROOT,
+    FSL_FACE,
+    FSL_TWINS,
+    HAND_BONES,
+    LEFT_WRIST,
+    MINIMAL,
+    NOSE,
+    NTU,
+    NTU_NAMES,
+    NTU_TWINS,
+    OPENPOSE_ARMS,
+    OPENPOSE_CHAINS,
+    POSE_BONES,
+    POSE_MIRROR,
+    RIGHT_WRIST,
+)
 from raysign.config import Section
 from raysign.errors import ConfigError, nearest
-
-POSE_BONES = (
-    (0, 1), (1, 2), (2, 3), (3, 7), (0, 4), (4, 5), (5, 6), (6, 8), (9, 10), (11, 12), (11, 13), (13, 15), (15, 17),
-    (15, 19), (15, 21), (17, 19), (12, 14), (14, 16), (16, 18), (16, 20), (16, 22), (18, 20), (11, 23), (12, 24),
-    (23, 24), (23, 25), (24, 26), (25, 27), (26, 28), (27, 29), (28, 30), (29, 31), (30, 32), (27, 31), (28, 32),
-)  # fmt: skip
-POSE_MIRROR = (
-    0, 4, 5, 6, 1, 2, 3, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15, 18, 17, 20, 19, 22, 21, 24, 23, 26, 25, 28, 27, 30, 29,
-    32, 31,
-)  # fmt: skip
-HAND_BONES = (
-    (0, 1), (0, 5), (0, 17), (1, 2), (2, 3), (3, 4), (5, 6), (5, 9), (6, 7), (7, 8), (9, 10), (9, 13), (10, 11),
-    (11, 12), (13, 14), (13, 17), (14, 15), (15, 16), (17, 18), (18, 19), (19, 20),
-)  # fmt: skip
-# Lips, eyes, eyebrows and the oval of the 468-point face mesh, as closed or open chains of points.
-FACE_CHAINS = (
-    (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291), (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
-    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308), (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
-    (263, 249, 390, 373, 374, 380, 381, 382, 362), (263, 466, 388, 387, 386, 385, 384, 398, 362),
-    (33, 7, 163, 144, 145, 153, 154, 155, 133), (33, 246, 161, 160, 159, 158, 157, 173, 133),
-    (276, 283, 282, 295, 285), (300, 293, 334, 296, 336), (46, 53, 52, 65, 55), (70, 63, 105, 66, 107),
-    (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
-     136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109, 10),
-)  # fmt: skip
-FACE_BONES = tuple((a, b) for chain in FACE_CHAINS for a, b in pairwise(chain))
-FACE_ROOT = 1  # tip of the nose: no contour passes it, but it ties the face to pose point 0
-FACE_POINTS = tuple(sorted({FACE_ROOT, *(point for bone in FACE_BONES for point in bone)}))
-
-NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST, RIGHT_WRIST = 0, 11, 12, 15, 16  # indices within `pose`
 
 
 @dataclass(frozen=True)
@@ -54,7 +42,7 @@ class Skeleton:
 
     parts: (name, number of points) in storage order. bones: pairs of point indices, undirected. mirror: for each point
     the index of its left-right twin (itself on the mid-line), or empty when unknown. centre: the point that the others
-    hang on.
+    hang on. names: (name, index) of the points that have a name.
     """
 
     name: str
@@ -62,6 +50,7 @@ class Skeleton:
     bones: tuple[tuple[int, int], ...]
     mirror: tuple[int, ...] = ()
     centre: int = 0
+    names: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def slices(self) -> dict[str, slice]:
@@ -100,6 +89,12 @@ class Skeleton:
         return found
 
 
+_NAMES = {  # (part, point) -> name; a hand's own wrist stands for the pose's where there is no pose
+    ("left_hand", 0): "left_wrist", ("right_hand", 0): "right_wrist",
+    ("pose", 0): "nose", ("pose", 2): "left_eye", ("pose", 5): "right_eye",
+    ("pose", 11): "left_shoulder", ("pose", 12): "right_shoulder", ("pose", 13): "left_elbow",
+    ("pose", 14): "right_elbow", ("pose", 15): "left_wrist", ("pose", 16): "right_wrist",
+}  # fmt: skip
 _BONES = {"pose": POSE_BONES, "face": FACE_BONES, "left_hand": HAND_BONES, "right_hand": HAND_BONES}
 COUNTS = {"pose": 33, "face": 468, "left_hand": 21, "right_hand": 21}
 
@@ -127,6 +122,7 @@ def of_parts(name: str, kept: dict[str, tuple[int, ...]]) -> Skeleton:
         tuple((part, len(points)) for part, points in kept.items()),
         tuple((place[a], place[b]) for a, b in bones if a in place and b in place),
         mirror if len(mirror) == len(place) else (),
+        names=tuple({name: place[point] for point, name in _NAMES.items() if point in place}.items()),
     )
 
 
@@ -141,28 +137,18 @@ def _whole(name: str, *parts: str) -> Skeleton:
     return of_parts(name, {part: tuple(range(COUNTS[part])) for part in parts})
 
 
-def _body(name: str, count: int, bones: str, twins: str, centre: int, start: int = 0) -> Skeleton:
-    """One part `body`; bones and twins as `a-b` words, the points counted from `start`."""
+def _body(name: str, count: int, bones: str, twins: str, centre: int, named: str, start: int = 0) -> Skeleton:
+    """One part `body`; bones and twins as `a-b` words, names as `name-a`, the points counted from `start`."""
 
     def pairs(words: str) -> list[tuple[int, int]]:
         return [(int(a) - start, int(b) - start) for a, b in (word.split("-") for word in words.split())]
 
+    names = tuple((word, int(point) - start) for word, point in (pair.split("-") for pair in named.split()))
+
     mirror = list(range(count))
     for a, b in pairs(twins):
         mirror[a], mirror[b] = b, a
-    return Skeleton(name, (("body", count),), tuple(pairs(bones)), tuple(mirror), centre)
-
-
-_NTU = (  # counted from 1, as in the camera's manual; 21 is the spine between the shoulders, 22 and on the hands
-    "1-2 2-21 3-21 4-3 5-21 6-5 7-6 8-7 9-21 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 "
-)
-_NTU_TWINS = "5-9 6-10 7-11 8-12 13-17 14-18 15-19 16-20 "
-_MINIMAL = (
-    "2-0 1-0 0-3 0-4 3-5 4-6 5-7 6-17 7-8 7-9 9-10 7-11 11-12 7-13 13-14 7-15 15-16 17-18 17-19 19-20 17-21 21-22 "
-    "17-23 23-24 17-25 25-26"
-)
-FSL_FACE = (1, 33, 263, 133, 362, 61, 291, 105, 334, 199, 4)  # of the face mesh: nose, corners of eyes and mouth, brows
-_FSL_TWINS = (0, 2, 1, 4, 3, 6, 5, 8, 7, 9, 10)
+    return Skeleton(name, (("body", count),), tuple(pairs(bones)), tuple(mirror), centre, names)
 
 
 def _fsl() -> Skeleton:
@@ -170,29 +156,27 @@ def _fsl() -> Skeleton:
     body = of_parts("", {"pose": tuple(range(25)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))})
     face = body.points
     bones = (*body.bones, (NOSE, face), *((face, face + i) for i in range(1, len(FSL_FACE))))
-    mirror = (*body.mirror, *(face + twin for twin in _FSL_TWINS))
-    return Skeleton("fsl_78", (*body.parts, ("face", len(FSL_FACE))), bones, mirror)
+    mirror = (*body.mirror, *(face + twin for twin in FSL_TWINS))
+    return replace(body, name="fsl_78", parts=(*body.parts, ("face", len(FSL_FACE))), bones=bones, mirror=mirror)
 
 
-_HAND = Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21)))
+_HAND = Skeleton("hand_21", (("hand", 21),), HAND_BONES, tuple(range(21)), names=(("wrist", 0),))
 _OPENPOSE_18 = _body(
     "openpose_18", 18, "4-3 3-2 7-6 6-5 13-12 12-11 10-9 9-8 11-5 8-2 5-1 2-1 0-1 15-0 14-0 17-15 16-14",
     "2-5 3-6 4-7 8-11 9-12 10-13 14-15 16-17", 1,
+    "nose-0 neck-1 left_eye-15 right_eye-14 " + OPENPOSE_ARMS,
 )  # fmt: skip
 _OPENPOSE_25 = _body(
     "openpose_25", 25,
     "1-8 1-2 2-3 3-4 1-5 5-6 6-7 8-9 9-10 10-11 8-12 12-13 13-14 1-0 0-15 15-17 0-16 16-18 14-19 19-20 14-21 11-22 "
     "22-23 11-24",
     "2-5 3-6 4-7 9-12 10-13 11-14 15-16 17-18 19-22 20-23 21-24", 1,
-)  # fmt: skip
-_OPENPOSE_CHAINS = (  # oval, brows, bridge and wings of the nose, eyes, lips outside and inside; pupils stand alone
-    range(17), range(17, 22), range(22, 27), range(27, 31), range(31, 36), (30, 33), (*range(36, 42), 36),
-    (*range(42, 48), 42), (*range(48, 60), 48), (*range(60, 68), 60),
+    "nose-0 neck-1 left_eye-16 right_eye-15 " + OPENPOSE_ARMS,
 )  # fmt: skip
 _OPENPOSE_FACE = _body(
-    "", 70, " ".join(f"{a}-{b}" for chain in _OPENPOSE_CHAINS for a, b in pairwise(chain)),
+    "", 70, " ".join(f"{a}-{b}" for chain in OPENPOSE_CHAINS for a, b in pairwise(chain)),
     "0-16 1-15 2-14 3-13 4-12 5-11 6-10 7-9 17-26 18-25 19-24 20-23 21-22 31-35 32-34 36-45 37-44 38-43 39-42 40-47 "
-    "41-46 48-54 49-53 50-52 55-59 56-58 60-64 61-63 65-67 68-69", 30,
+    "41-46 48-54 49-53 50-52 55-59 56-58 60-64 61-63 65-67 68-69", 30, "",
 )  # fmt: skip
 
 
@@ -209,7 +193,7 @@ def _openpose(name: str, body: Skeleton, *, face: bool = False) -> Skeleton:
         parts.append((part, piece.points))
         bones += [(tie, start + piece.centre), *((start + a, start + b) for a, b in piece.bones)]
         mirror += [twin + point for point in piece.mirror]
-    return Skeleton(name, tuple(parts), tuple(bones), tuple(mirror), body.centre)
+    return replace(body, name=name, parts=tuple(parts), bones=tuple(bones), mirror=tuple(mirror))
 
 
 _UPPER = {"pose": tuple(range(17)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))}
@@ -224,7 +208,11 @@ LAYOUTS: dict[str, Skeleton] = {
         _fsl(),
         _HAND,
         replace(
-            _body("minimal_27", 27, _MINIMAL, "1-2 3-4 5-6 " + " ".join(f"{i}-{i + 10}" for i in range(7, 17)), 0),
+            _body(
+                "minimal_27", 27, MINIMAL, "1-2 3-4 5-6 " + " ".join(f"{i}-{i + 10}" for i in range(7, 17)), 0,
+                "nose-0 left_eye-1 right_eye-2 left_shoulder-3 right_shoulder-4 left_elbow-5 right_elbow-6 "
+                "left_wrist-7 right_wrist-17",
+            ),
             parts=(("pose", 7), ("left_hand", 10), ("right_hand", 10)),
         ),
         _OPENPOSE_18,
@@ -236,16 +224,18 @@ LAYOUTS: dict[str, Skeleton] = {
         _body(
             "coco_17", 17, "15-13 13-11 16-14 14-12 11-5 12-6 9-7 7-5 10-8 8-6 5-0 6-0 1-0 3-1 2-0 4-2",
             "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16", 0,
+            "nose-0 left_eye-1 right_eye-2 left_shoulder-5 right_shoulder-6 left_elbow-7 right_elbow-8 "
+            "left_wrist-9 right_wrist-10",
         ),
-        _body("ntu_25", 25, _NTU + "22-23 23-8 24-25 25-12", _NTU_TWINS + "22-24 23-25", 20, start=1),
+        _body("ntu_25", 25, NTU + "22-23 23-8 24-25 25-12", NTU_TWINS + "22-24 23-25", 20, NTU_NAMES, start=1),
         # pyskl ties the tip of each hand to the wrist instead of to the thumb
-        _body("ntu_25_pyskl", 25, _NTU + "22-8 23-8 24-12 25-12", _NTU_TWINS + "22-24 23-25", 20, start=1),
+        _body("ntu_25_pyskl", 25, NTU + "22-8 23-8 24-12 25-12", NTU_TWINS + "22-24 23-25", 20, NTU_NAMES, start=1),
         # without the spine between the shoulders, so that the hands are 21 to 24; centred on the neck (3)
         _body(
             "ntu_edge_24", 24,
             "1-2 3-2 4-3 5-2 6-5 7-6 8-7 9-2 10-9 11-10 12-11 13-1 14-13 15-14 16-15 17-1 18-17 19-18 20-19 "
             "21-22 22-8 23-24 24-12",
-            _NTU_TWINS + "21-23 22-24", 2, start=1,
+            NTU_TWINS + "21-23 22-24", 2, NTU_NAMES, start=1,
         ),
     )
 }  # fmt: skip
@@ -282,6 +272,7 @@ class Declaration(Section):
             tuple((place[a], place[b]) for a, b in self.bones),
             tuple(mirror) if self.mirror else (),
             place[self.centre or self.points[0]],
+            tuple(place.items()),
         )
 
 
@@ -324,10 +315,12 @@ def of_dict(tree: dict) -> Skeleton:
         tuple((int(a), int(b)) for a, b in tree["bones"]),
         tuple(int(point) for point in tree["mirror"]),
         int(tree["centre"]),
+        tuple((str(name), int(point)) for name, point in tree.get("names", ())),
     )
     known = range(made.points)
-    if made.centre not in known or any(point not in known for bone in made.bones for point in bone):
-        raise ValueError(f"a bone or the centre is none of {made.points} points")
+    told = (made.centre, *(point for bone in made.bones for point in bone), *(point for _, point in made.names))
+    if any(point not in known for point in told):
+        raise ValueError(f"a bone, a name or the centre is none of {made.points} points")
     if made.mirror and sorted(made.mirror) != list(known):
         raise ValueError("the mirror must name each point once")
     return made

@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1] / "raysign"
 ROOMS = [
     "errors",
     "config",
+    "bones",
     "skeleton",
     "graph",
     "schema",

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from raysign.bones import FACE_POINTS, FACE_ROOT
 from raysign.clips.recipes import shoulder_centered
 from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
-from raysign.skeleton import FACE_POINTS, FACE_ROOT, LAYOUTS
+from raysign.skeleton import LAYOUTS
 
 LEFT, RIGHT = slice(17, 38), slice(38, 59)
 

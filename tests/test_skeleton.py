@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from raysign import skeleton
+from raysign import bones, skeleton
 from raysign.errors import ConfigError
 
 every = pytest.mark.parametrize("which", skeleton.LAYOUTS.values(), ids=skeleton.LAYOUTS)
@@ -23,6 +23,15 @@ def test_parts_cover_the_points_and_bones_join_points(which):
 def test_a_mirror_image_twice_is_nothing(which):
     if which.mirror:
         assert [which.mirror[twin] for twin in which.mirror] == list(range(which.points))
+
+
+@every
+def test_a_mirror_image_of_the_left_is_the_right(which):
+    names = dict(which.names)
+    assert all(0 <= point < which.points for point in names.values())
+    for name, point in names.items():
+        twin = names[name.replace("left", "right")]
+        assert not which.mirror or which.mirror[point] == twin or name.startswith("right")
 
 
 @every
@@ -52,10 +61,10 @@ def test_a_hand_hangs_on_its_wrist_finger_by_finger():
 def test_bones_are_those_of_mediapipe():
     vision = pytest.importorskip("mediapipe.tasks.python.vision")
     for ours, theirs, moved in (
-        (skeleton.POSE_BONES, vision.PoseLandmarksConnections.POSE_LANDMARKS, set()),
-        (skeleton.FACE_BONES, vision.FaceLandmarksConnections.FACE_LANDMARKS_CONTOURS, set()),
+        (bones.POSE_BONES, vision.PoseLandmarksConnections.POSE_LANDMARKS, set()),
+        (bones.FACE_BONES, vision.FaceLandmarksConnections.FACE_LANDMARKS_CONTOURS, set()),
         # the hand graph published models were trained on ties the index finger to the wrist, today's to the thumb
-        (skeleton.HAND_BONES, vision.HandLandmarksConnections.HAND_CONNECTIONS, {frozenset((0, 5)), frozenset((1, 5))}),
+        (bones.HAND_BONES, vision.HandLandmarksConnections.HAND_CONNECTIONS, {frozenset((0, 5)), frozenset((1, 5))}),
     ):
         assert {frozenset(b) for b in ours} ^ {frozenset((c.start, c.end)) for c in theirs} == moved
 

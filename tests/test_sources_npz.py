@@ -7,7 +7,7 @@ import pytest
 from made_sources import write_npy_tree, write_npz
 
 from raysign import config
-from raysign.clips.recipes import joint_centered
+from raysign.clips.recipes import centered
 from raysign.errors import ClipError, ConfigError, SourceError
 from raysign.skeleton import layout
 from raysign.sources import detect, npy_tree, npz
@@ -194,7 +194,7 @@ def test_a_skeleton_declared_in_a_config_is_read_prepared_and_known_to_the_clips
         for child, parent in enumerate(skeleton.parents()):
             length = np.linalg.norm(found.values[0, :, child] - found.values[0, :, parent], axis=-1)
             assert child == parent or np.nanstd(length) < 0.2 * np.nanmean(length)
-        assert joint_centered.apply(found, chosen.prepare).shape[2:] == (20, 4)
+        assert centered.apply(found, chosen.prepare).shape[2:] == (20, 4)
 
 
 @pytest.mark.real_data

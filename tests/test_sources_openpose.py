@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_people import SIZE, someone, write_frames, write_mmskeleton
 
 from raysign import skeleton
-from raysign.clips.recipes import joint_centered
+from raysign.clips.recipes import centered
 from raysign.config import kind_module
 from raysign.errors import ClipError, ConfigError, RaysignError, SourceError
 from raysign.sources import detect, mmskeleton_json, openpose_json
@@ -42,7 +42,7 @@ def test_each_part_of_openpose_lies_where_its_layout_says(tmp_path, body, points
         assert np.allclose(found.values[0, 1, where, :2] * SIZE, person[part][:, :2], atol=1e-3)
         assert np.allclose(found.visibility[0, 2, where], person[part][:, 2])
     assert (found.values[..., 2] == 0).all()
-    assert joint_centered.apply(found, joint_centered.Options.model_validate({})).shape == (1, 3, body + more, 4)
+    assert centered.apply(found, centered.Options.model_validate({})).shape == (1, 3, body + more, 4)
 
 
 def test_frames_are_in_the_order_of_their_numbers(tmp_path):

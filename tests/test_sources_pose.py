@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from made_people import BODY, HAND, HOLISTIC, POSE, SIZE, pose_body, pose_header, pose_values, write_pose
 
 from raysign import skeleton
-from raysign.clips.recipes import joint_centered, shoulder_centered
+from raysign.clips.recipes import centered, shoulder_centered
 from raysign.errors import ClipError, SourceError
 from raysign.sources import detect, pose_format
 
@@ -106,7 +106,7 @@ def test_a_header_of_its_own_is_a_skeleton_of_its_own(tmp_path):
     assert known.bones == ((0, 1), (3, 4))
     assert np.allclose(found.values[0, ..., 1], values[:, 0, :, 1] / SIZE[1])
     assert np.array_equal(found.visibility[0], confidence[:, 0])
-    assert joint_centered.apply(found, joint_centered.Options.model_validate({})).shape == (1, 4, 5, 4)
+    assert centered.apply(found, centered.Options.model_validate({})).shape == (1, 4, 5, 4)
 
 
 @pytest.mark.parametrize("version", [0.1, 0.2])

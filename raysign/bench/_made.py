@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from raysign.bones import LEFT_WRIST, RIGHT_WRIST
 from raysign.schema import Landmarks
-from raysign.skeleton import LAYOUTS, LEFT_WRIST, RIGHT_WRIST
+from raysign.skeleton import LAYOUTS
 
 
 def landmarks(seed: int, layout: str, mean: int, persons: int = 1) -> Landmarks:

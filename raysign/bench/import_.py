@@ -123,9 +123,9 @@ def _ntu(one: schema.Landmarks, number: int, folder: Path) -> None:
     values = np.zeros((*one.values.shape[:3], 12))
     values[..., :3], values[..., -1] = one.values, 2
     lines = [str(values.shape[1])]
-    for frame in values.swapaxes(0, 1):
-        lines.append(str(len(frame)))
-        for identity, joints in enumerate(frame):  # pyright: ignore[reportArgumentType]
+    for t in range(values.shape[1]):
+        lines.append(str(len(values)))
+        for identity, joints in enumerate(values[:, t]):
             lines += [f"7205759403{identity} 0 1 1 1 1 0 0.1 0.1 2", "25"]
             lines += [" ".join(f"{value:.7g}" for value in joint) for joint in joints]
     name = f"S{number // 1000 + 1:03d}C001P{number // 60 % 40 + 1:03d}R{number % 2 + 1:03d}A{number % 60 + 1:03d}"

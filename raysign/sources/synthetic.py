@@ -11,9 +11,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from raysign.bones import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER
 from raysign.config import Section
 from raysign.schema import ClipRef, Landmarks
-from raysign.skeleton import LAYOUTS, LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, border_visibility
+from raysign.skeleton import LAYOUTS, border_visibility
 
 FPS = 30.0
 LAYOUT = "holistic_75"

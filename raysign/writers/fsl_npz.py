@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 
 from raysign import store
+from raysign.bones import FSL_FACE
 from raysign.config import Section
 from raysign.schema import Landmarks
-from raysign.skeleton import FSL_FACE
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.writers import _labels
 from raysign.writers._clips import Clip

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from raysign.bones import FACE_BONES, HAND_BONES, POSE_BONES
 from raysign.config import Section
 from raysign.schema import Landmarks
-from raysign.skeleton import FACE_BONES, HAND_BONES, POSE_BONES
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.writers._clips import Clip
 

@@ -11,17 +11,21 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from raysign import bones
 from raysign import skeleton as skeletons
-from raysign.clips.recipes._frames import Frames
+from raysign.bones import LEFT_SHOULDER, LEFT_WRIST, NOSE, RIGHT_SHOULDER, RIGHT_WRIST
+from raysign.clips import geometry
+from raysign.clips.points import clear_unseen
+from raysign.clips.recipes._frames import ASPECT, Frames
 from raysign.clips.recipes._frames import kept as kept_frames
 from raysign.errors import ClipError, ConfigError
 from raysign.schema import Landmarks
-from raysign.skeleton import LEFT_SHOULDER, LEFT_WRIST, NOSE, RIGHT_SHOULDER, RIGHT_WRIST, Skeleton
+from raysign.skeleton import Skeleton
 
 CHANNELS: tuple[str, ...] = ("x", "y", "z", "visibility")
 POINTS = {
     "pose": tuple(range(17)),
-    "face": skeletons.FACE_POINTS,
+    "face": bones.FACE_POINTS,
     "left_hand": tuple(range(21)),
     "right_hand": tuple(range(21)),
 }
@@ -38,6 +42,7 @@ class Options(Frames):
     scale: Literal["none", "shoulders"] = Field(
         "none", description="shoulders: divide by the clip's median distance between the shoulders in the image"
     )
+    aspect: bool = Field(False, description=ASPECT)
 
 
 def skeleton(options: Options, layout: str) -> Skeleton:
@@ -72,6 +77,8 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     never seen.
     """
     values, visibility = kept_frames(landmarks, options)
+    if options.aspect:
+        values = geometry.in_width(values, landmarks.width, landmarks.height)
     persons, frames, points, _ = values.shape
     given, kept = skeletons.layout(landmarks.layout).slices, skeleton(options, landmarks.layout).slices
     values = values.reshape(-1, points, 3)
@@ -80,7 +87,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     roots = _roots(values, given)
     _repair_hands(x, values, visibility, roots, given, kept)
     _move(x, roots, kept)
-    if _clear_unseen(x).all():
+    if clear_unseen(x).all():
         raise ClipError(f"none of the kept parts is seen in any of {frames} frames of {landmarks.layout}")
     x = x.reshape(persons, frames, -1, 4)
     return _scaled(x, roots["shoulders"].reshape(persons, frames, 2, 3)) if options.scale == "shoulders" else x
@@ -113,7 +120,7 @@ def _roots(values: np.ndarray, given: dict[str, slice]) -> dict[str, np.ndarray]
         "wrists": (("pose", LEFT_WRIST), ("pose", RIGHT_WRIST)),
         "nose": (("pose", NOSE),),
         "hands": (("left_hand", 0), ("right_hand", 0)),
-        "face": (("face", skeletons.FACE_ROOT),),
+        "face": (("face", bones.FACE_ROOT),),
     }
     found = {}
     for name, points in wanted.items():
@@ -134,14 +141,9 @@ def _repair_hands(
 ) -> None:
     """Exchange the hands of x, and their roots, in the frames in which they lie nearer to the other's wrist.
 
-    Two hands: by the sum of both distances; one hand: by its own. Distances are taken in the image, as the depth of a
-    hand is counted from its own wrist and cannot be compared with that of the pose. Unseen or equal: left alone.
+    See `geometry.swapped_hands`; here only the kept points are written.
     """
-    apart = roots["hands"][:, :, None, :2] - roots["wrists"][:, None, :, :2]  # (N, hand, wrist, 2)
-    distance = np.sqrt(np.einsum("nhwc,nhwc->nhw", apart, apart))
-    distance[np.isnan(distance)] = 0
-    told = ~np.isnan(roots["wrists"][..., 0]).any(axis=1)  # which of two is nearer, only when both are seen
-    wrong = np.flatnonzero(told & (distance[:, 0, 1] + distance[:, 1, 0] < distance[:, 0, 0] + distance[:, 1, 1]))
+    wrong = geometry.swapped_hands(roots["hands"], roots["wrists"])
     if not len(wrong):
         return
     roots["hands"][wrong] = roots["hands"][wrong, ::-1]
@@ -170,13 +172,6 @@ def _move(x: np.ndarray, roots: dict[str, np.ndarray], kept: dict[str, slice]) -
 
 
 _POINT = np.complex128  # the four numbers of a point, 16 bytes, copied as one
-
-
-def _clear_unseen(x: np.ndarray) -> np.ndarray:
-    """Zeros, visibility included, for the points of x (N, V, 4) that are not seen; which these are, (N, V) bool."""
-    unseen = np.isnan(x).view(np.uint32)[..., 0] != 0  # four flags at once
-    x.view(_POINT)[..., 0][unseen] = 0
-    return unseen
 
 
 def _scaled(x: np.ndarray, shoulders: np.ndarray) -> np.ndarray:
