@@ -5,6 +5,7 @@ recognises(path) -> bool        whether a path given without a kind is one of th
 clips(options) -> list[ClipRef] what it offers, in a fixed order, read in the driver; SourceError when it cannot
 read(ref, options) -> Landmarks the landmarks of one clip, read in a worker; ClipError when they cannot be had.
                                 Absent from sources of videos and images, whose clips go through MediaPipe.
+audit(options) -> dict          optional: `said`, in one line what the source lists and lacks; for `raysign validate`
 """
 
 from pathlib import Path
