@@ -140,6 +140,26 @@ def convert(where: str, out: Path, settings: tuple[str, ...]):
     click.echo(pipeline.converted(pipeline.convert(directory, out, options), out))
 
 
+@main.command(epilog=CONFIG_HELP)
+@click.argument("config", nargs=-1, required=True, metavar="CONFIG... | DIR")
+@click.option("--strict", is_flag=True, help="warnings count as errors")
+@plain_errors
+def validate(config: tuple[str, ...], strict: bool):
+    """Can what is on disk be trusted? Checks landmarks and clips before anyone trains on them.
+
+    Takes a config, or DIR, a directory of landmarks or clips. Leaves report.html, validation.json and quality.parquet
+    in the results' folder `validation`, or beside DIR. Exit code 1 when there are errors.
+    """
+    from raysign import pipeline
+    from raysign.checks.validate import is_stage
+    from raysign.config import load
+
+    stage = len(config) == 1 and is_stage(Path(config[0]))
+    result = pipeline.validate_stage(Path(config[0])) if stage else pipeline.validate(load(config))
+    click.echo(result.text())
+    sys.exit(0 if result.good(strict) else 1)
+
+
 @verb("config", base={"source": {"kind": "synthetic"}})
 def show_config(config):
     """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""

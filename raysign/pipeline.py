@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from raysign import engine, store
 from raysign.config import Config, Section, kind_module
-from raysign.errors import ConfigError
+from raysign.errors import ConfigError, RaysignError, StoreError
 
 # ---------------------------------------------------------------- the stages
 
@@ -125,6 +125,45 @@ def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool =
             yield row["error"] if named else f"{row['clip']}: {row['error']}", False
         else:
             yield f"{row['clip']}  " + "  ".join(f"{name} {share:.2f}" for name, share in row["top"]), True
+
+
+def validate(config: Config):
+    """Whether the landmarks, and the clips if they are prepared, can be trusted. Returns checks.validate.Result.
+
+    Makes no stage: StoreError naming the verb when there are no landmarks yet.
+    """
+    from raysign.checks import validate as checks
+
+    place, verb = config.landmarks_dir, "extract" if holds_media(config) else "import"
+    if not checks.is_stage(place):
+        raise StoreError(f"{place}: found no landmarks, expected some to look at; run `raysign {verb}` first")
+    source = kind_module("source", config.source.kind)
+    known = []
+    if hasattr(source, "audit"):  # what the source itself lacks, where it can tell
+        known.append(checks.Finding("note", "audit", f"{config.source.path}: {source.audit(config.source)['said']}"))
+    clips = _prepared(config, known)
+    stages = [place, clips] if clips else [place]
+    return checks.validate(stages, config.home / "validation", known, settings=_sections(config))
+
+
+def validate_stage(directory: Path):
+    """The same of one directory of landmarks or clips; the report is left beside it."""
+    from raysign.checks import validate as checks
+
+    return checks.validate([directory], directory.with_name(f"{directory.name}-validation"))
+
+
+def _prepared(config: Config, known: list) -> Path | None:
+    """The directory of the config's clips when they are prepared; why they cannot be is added to the findings."""
+    from raysign.checks.findings import Finding
+    from raysign.clips import prepare as stage
+
+    try:
+        plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
+    except RaysignError as error:
+        known.append(Finding("error", "prepare", f"raysign prepare: {error}"))
+        return None
+    return plan.directory if store.shards(plan.directory) else None
 
 
 def demo(out: Path) -> str:

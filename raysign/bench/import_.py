@@ -120,7 +120,7 @@ def _stored(made, directory: Path) -> None:
 
 
 def _ntu(one: schema.Landmarks, number: int, folder: Path) -> None:
-    values = np.zeros((*one.values.shape[:3], 12))
+    values: np.ndarray = np.zeros((*one.values.shape[:3], 12))
     values[..., :3], values[..., -1] = one.values, 2
     lines = [str(values.shape[1])]
     for t in range(values.shape[1]):

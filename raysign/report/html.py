@@ -1,4 +1,4 @@
-"""One self-contained page about an evaluation: pictures are inside it, nothing is loaded from anywhere."""
+"""Self-contained pages about an evaluation or a validation: pictures are inside, nothing is loaded from anywhere."""
 
 import base64
 from collections.abc import Sequence
@@ -25,13 +25,36 @@ def page(
     figures, matrix = metrics.metrics(table, labels), metrics.confusion(table, labels)
     wrong = wrong_clips(table)
     drawn = plots.training_curves(list(epochs))
-    return _template().render(
+    return _template("report.html").render(
         title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,
         classes=[{"number": i + 1, "gloss": g, **f} for i, (g, f) in enumerate(figures["per_class"].items())],
         pairs=metrics.confused_pairs(matrix, labels), wrong=wrong[:MOST_WRONG], wrong_count=len(wrong),
         confusion=_picture(plots.confusion_matrix(matrix, labels)), f1=_picture(plots.class_f1(figures["per_class"])),
         curves=_picture(drawn) if drawn else None, numbered=any(plots.undrawable(gloss) for gloss in labels),
     )  # fmt: skip
+
+
+def validation_page(title: str, findings: Sequence, stages: Sequence[dict]) -> str:
+    """What was found on disk as HTML.
+
+    findings: objects with severity, check and line, the gravest first. stages: of each stage looked at `name`,
+    `directory`, `clips`, `quarantined`, `signers`, `numbers` (rows of a name, five quantiles and what it means),
+    `parts` (rows), `frames` and `quality` (an array each, None: not drawn), `classes` (gloss -> split -> clips),
+    `worst` and `twins` (rows). Everything is escaped.
+    """
+    drawn = [
+        {
+            **stage,
+            "lengths": _picture(plots.histogram(stage["frames"], "Length of clips", "frames")),
+            "qualities": None
+            if stage["quality"] is None
+            else _picture(plots.histogram(stage["quality"], "Quality of clips", "quality", (0.0, 1.0))),
+            "glosses": _picture(plots.class_clips(stage["classes"])) if stage["classes"] else None,
+        }
+        for stage in stages
+    ]
+    counts = {name: sum(finding.severity == name for finding in findings) for name in ("error", "warning", "note")}
+    return _template("validation.html").render(title=title, findings=list(findings), stages=drawn, counts=counts)
 
 
 def wrong_clips(table: pa.Table) -> list[dict]:
@@ -47,9 +70,9 @@ def _picture(png: bytes) -> dict:
     return {"data": "data:image/png;base64," + base64.b64encode(png).decode(), "least": int(0.7 * width)}
 
 
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["share"] = lambda value: f"{value:.3f}"
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
-    return environment.get_template("report.html")
+    return environment.get_template(name)

@@ -17,6 +17,7 @@ MOST_CLASSES = 60  # more rows than this are too small to read on a page
 MOST_BARS = 80
 LONGEST_NAME = 28  # characters of a gloss shown before it is cut
 _INK, _BLUE, _RED = "#1f2933", "#2b6cb0", "#c05621"
+_SPLITS = {"train": _BLUE, "val": "#90cdf4", "test": _RED, "all": _BLUE}
 # Fonts that have what matplotlib's own DejaVu Sans lacks, on Linux, macOS and Windows; those installed are used.
 _MORE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali",
@@ -145,6 +146,59 @@ def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
     axes.set_xlim(0, 1.08)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_title(title, fontsize=10, color=_INK)
+
+
+# ---------------------------------------------------------------- what is on disk
+
+
+def histogram(values: np.ndarray, title: str, unit: str, bounds: tuple[float, float] | None = None) -> bytes:
+    """PNG of how many clips have which value, (N,); without bounds whole numbers from 0 on, of few a bar each."""
+    figure = Figure(figsize=(6.0, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    low, high = bounds or (0.0, float(np.max(values, initial=1)))
+    bins = np.arange(low - 0.5, high + 1) if not bounds and high - low < 40 else np.linspace(low, high, 41)
+    axes.hist(values, bins=bins.tolist(), color=_BLUE)
+    axes.set_title(title, fontsize=10, color=_INK)
+    axes.set_xlabel(unit, fontsize=8, color=_INK)
+    axes.set_ylabel("clips", fontsize=8, color=_INK)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if not bounds:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _plain(axes)
+    return _png(figure)
+
+
+def class_clips(classes: dict[str, dict[str, int]]) -> bytes:
+    """PNG of the clips of each gloss, most first, in colours by split. Above MOST_BARS: how the numbers are spread."""
+    rows = [(name_of(i, gloss), count) for i, (gloss, count) in enumerate(classes.items())]
+    rows = sorted(rows, key=lambda row: -sum(row[1].values()))
+    if len(rows) > MOST_BARS:
+        figure = Figure(figsize=(6.0, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.hist([sum(count.values()) for _, count in rows], bins=40, color=_BLUE)
+        axes.set_xlabel("clips of a gloss", fontsize=8, color=_INK)
+        axes.set_ylabel("glosses", fontsize=8, color=_INK)
+    else:
+        figure = Figure(figsize=(7.5, 0.9 + 0.23 * len(rows)))
+        axes = figure.add_subplot()
+        _stacked(axes, rows)
+    axes.set_title(f"Clips of {len(rows)} glosses", fontsize=10, color=_INK)
+    _plain(axes)
+    return _png(figure)
+
+
+def _stacked(axes: Axes, rows: list[tuple[str, dict[str, int]]]) -> None:
+    places, left = np.arange(len(rows)), np.zeros(len(rows))
+    for split, colour in _SPLITS.items():
+        counts = np.array([count.get(split, 0) for _, count in rows])
+        if counts.any():
+            axes.barh(places, counts, left=left, color=colour, height=0.7, label=split)
+            left += counts
+    axes.set_yticks(places, [name for name, _ in rows], **_text(8))
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if "all" not in {split for _, count in rows for split in count}:
+        axes.legend(fontsize=7, frameon=False, loc="lower right")
 
 
 # ---------------------------------------------------------------- training

@@ -6,7 +6,7 @@ clips(options) -> list[ClipRef] what it offers, in a fixed order, read in the dr
 read(ref, options) -> Landmarks the landmarks of one clip, read in a worker; ClipError when they cannot be had.
                                 Absent from sources of videos and images, whose clips go through MediaPipe.
 audit(options) -> dict          what the source names and lacks, for one that names more than is there; `said` is a
-                                sentence. Kept in the card; absent from most.
+                                sentence. Kept in the card, told by `raysign validate`; absent from most.
 """
 
 from pathlib import Path
