@@ -45,6 +45,10 @@ FACE_BONES = tuple((a, b) for chain in FACE_CHAINS for a, b in pairwise(chain))
 FACE_ROOT = 1  # tip of the nose: no contour passes it, but it ties the face to pose point 0
 FACE_POINTS = tuple(sorted({FACE_ROOT, *(point for bone in FACE_BONES for point in bone)}))
 
+# Points of a hand's fingers, from the root on, by the number of points the hand has; 10: a tip of the thumb, no more.
+FINGERS = {21: tuple(tuple(range(i, i + 4)) for i in range(1, 21, 4)), 10: ((2, 3), (4, 5), (6, 7), (8, 9))}
+HANDS = ("left_hand", "right_hand", "hand")
+
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST, RIGHT_WRIST = 0, 11, 12, 15, 16  # indices within `pose`
 
 
@@ -76,6 +80,13 @@ class Skeleton:
     def points(self) -> int:
         """V, the number of points."""
         return sum(count for _, count in self.parts)
+
+    @property
+    def fingers(self) -> list[tuple[int, ...]]:
+        """The points of each finger, from its root on; empty when no part is a hand raysign knows."""
+        hands = [self.slices[part] for part in HANDS if part in self.slices]
+        chains = [(hand.start, chain) for hand in hands for chain in FINGERS.get(hand.stop - hand.start, ())]
+        return [tuple(start + point for point in chain) for start, chain in chains]
 
     def parents(self) -> list[int]:
         """For each point the next one on the shortest way to the centre; itself for the centre.
