@@ -90,6 +90,12 @@ def prepare(config: Config) -> Path:
     return plan.directory
 
 
+def _landmarks_first(config: Config) -> None:
+    """Fill the landmarks when they are not there, or are those of another source."""
+    if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
+        landmarks(config)
+
+
 def train(config: Config) -> Path:
     """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<home>/bundle`."""
     from raysign.learn import distribute
@@ -111,6 +117,22 @@ def run(config: Config) -> str:
     """The whole line. Returns what to say at its end."""
     landmarks(config)
     return summary(config, evaluate(config))
+
+
+def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | None = None,
+         upwards: bool = False) -> Path:  # fmt: skip
+    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path."""
+    from raysign.report import drawing
+    from raysign.report import show as showing
+
+    out = out or config.home / "show.png"
+    if out.suffix not in drawing.SUFFIXES:
+        raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
+    _landmarks_first(config)
+    found = list(showing.chosen(config.landmarks_dir, ids, count))
+    views = [(title, showing.views(clip, config, upwards)) for title, clip in found]
+    drawing.save(views, out, fps=found[0][1].fps or 25)
+    return out
 
 
 def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool = False) -> Iterator[tuple[str, bool]]:

@@ -88,6 +88,23 @@ class Skeleton:
         chains = [(hand.start, chain) for hand in hands for chain in FINGERS.get(hand.stop - hand.start, ())]
         return [tuple(start + point for point in chain) for start, chain in chains]
 
+    @property
+    def sides(self) -> list[str]:
+        """Of each point "left" or "right", as the signer has it, or "" on the mid-line and where it is not known.
+
+        Of twins in a body the left one has the lower number in every layout raysign knows but OpenPose's.
+        """
+        found = [""] * self.points
+        lower, higher = ("right", "left") if self.name == "openpose_18" else ("left", "right")
+        for part, points in self.slices.items():
+            for i, point in enumerate(range(points.start, points.stop)):
+                if part in ("left_hand", "right_hand"):
+                    found[point] = part.removesuffix("_hand")
+                elif part in ("pose", "body") and (self.mirror or part == "pose"):
+                    twin = self.mirror[point] if self.mirror else points.start + POSE_MIRROR[i]
+                    found[point] = "" if twin == point else lower if point < twin else higher
+        return found
+
     def parents(self) -> list[int]:
         """For each point the next one on the shortest way to the centre; itself for the centre.
 
