@@ -142,7 +142,13 @@ def convert(where: str, out: Path, settings: tuple[str, ...]):
 
 @verb()
 @click.option("--clip", "clips", multiple=True, metavar="ID", help="a clip to draw; may be given several times")
-@click.option("--count", default=4, show_default=True, help="without --clip: of how many glosses to draw a clip")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="without --clip: of how many glosses to draw a clip",
+)
 @click.option("--out", type=click.Path(path_type=Path), help=".png, .gif or .mp4; default: show.png beside the stages")
 @click.option("--upwards", is_flag=True, help="y grows upwards, as places in metres do; known of NTU's skeletons")
 def show(config, clips: tuple[str, ...], count: int, out: Path | None, upwards: bool):

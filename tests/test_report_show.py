@@ -145,6 +145,7 @@ def test_a_film_has_every_frame_of_the_longest_view(tmp_path):
         assert sum(1 for _ in film.decode(video=0)) == 9
 
 
+@pytest.mark.usefixtures("cluster")
 def test_show_draws_one_clip_of_each_gloss_or_those_that_are_named(tmp_path):
     words = ("source.kind=synthetic", "source.glosses=3", "source.signers=1", "source.takes=2", "ray.cpus=1")
     result = raysign("show", *words, f"out={tmp_path}")

@@ -80,7 +80,7 @@ class _Bones:
 
 def _side(a: str, b: str) -> str:
     """The colour of a bone: of the side that it is on or leads to."""
-    return COLOURS[(a or b) if not (a and b and a != b) else ""]
+    return COLOURS["" if a and b and a != b else a or b]
 
 
 def _titles(clips: Sequence[tuple[str, Sequence[View]]]) -> list[str]:
@@ -115,9 +115,8 @@ def strip(clips: Sequence[tuple[str, Sequence[View]]], frames: int = FRAMES) -> 
     """PNG of titled clips, a row for each view: frames evenly spaced in time, side by side."""
     views = [view for _, some in clips for view in some]
     figure = Figure(figsize=(1.45 * max(frames, 3), 1.75 * len(views) + 0.4), layout="constrained")
-    for axes, view, title in zip(
-        figure.subplots(len(views), 1, squeeze=False)[:, 0], views, _titles(clips), strict=True
-    ):
+    column = figure.subplots(len(views), 1, squeeze=False)[:, 0]
+    for axes, view, title in zip(column, views, _titles(clips), strict=True):
         _bare(axes, view, f"{title}, {view.x.shape[1]} frames")
         if not view.note:
             _strip_row(axes, view, frames) if view.placed else _map(axes, view)

@@ -21,14 +21,17 @@ UPWARDS = ("ntu_25", "ntu_25_pyskl", "ntu_edge_24")  # in metres of a depth came
 def chosen(directory: Path, ids: Sequence[str], count: int) -> Iterator[tuple[str, Landmarks]]:
     """(title, landmarks) of the clips of these ids, or without any of one clip each of `count` glosses.
 
-    StoreError for an id that the landmarks do not hold, or that is in quarantine.
+    StoreError for an id that the landmarks do not hold, or that is in quarantine, and when no clip is good.
     """
     rows = [
         {**row, "path": path, "place": place}
         for path, table in store.tables(directory, ["id", "gloss", "signer", "error"])
         for place, row in enumerate(table.to_pylist())
     ]
-    for row in _named(rows, ids, directory) if ids else _one_a_gloss(rows, count):
+    wanted = _named(rows, ids, directory) if ids else _one_a_gloss(rows, count)
+    if not wanted:
+        raise StoreError(f"{directory}: found {len(rows)} clips, all in quarantine, expected a good one")
+    for row in wanted:
         about = ", ".join(part for part in (" ".join(row["gloss"] or ()), row["signer"]) if part)
         title = f"{row['id']} ({about})" if about else row["id"]
         yield title, next(landmarks_of(store.read_table(row["path"]).slice(row["place"], 1)))
@@ -45,7 +48,7 @@ def _named(rows: list[dict], ids: Sequence[str], directory: Path) -> list[dict]:
 
 
 def _one_a_gloss(rows: list[dict], count: int) -> list[dict]:
-    first: dict[str, dict] = {}
+    first: dict[str, dict] = {}  # of each gloss
     for row in rows:
         if not row["error"]:
             first.setdefault(" ".join(row["gloss"] or ()), row)

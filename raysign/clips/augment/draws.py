@@ -30,12 +30,12 @@ class Draws:
         self.rows, self.device = rows, device
         return self
 
-    def __call__(self, name: str, *, most: float = 1.0) -> torch.Tensor:
-        """(B,) numbers from [0, most)."""
+    def __call__(self, name: str) -> torch.Tensor:
+        """(B,) numbers from [0, 1)."""
         if name not in self.drawn:
             stream = generator(self.seed, 5, self.epoch, zlib.crc32(name.encode()))
             self.drawn[name] = torch.rand(self.clips, generator=stream)
-        return self.drawn[name][self.rows].to(self.device) * most
+        return self.drawn[name][self.rows].to(self.device)
 
     def either_way(self, name: str, most: float) -> torch.Tensor:
         """(B,) numbers from [-most, most)."""

@@ -24,7 +24,7 @@ def changed(batch: Batch, options: config.Augment, draw: Draws) -> Batch:
 
 def cropped(batch: Batch, most: float, draw: Draws) -> Batch:
     """Clips without up to a share `most` of their frames, at both ends together."""
-    frames = (batch.frames * (1 - draw("crop", most=most))).ceil().long().clamp(min=1)
+    frames = (batch.frames * (1 - most * draw("crop"))).ceil().long().clamp(min=1)
     first = below(draw("crop_start"), batch.frames - frames + 1)
     steps = torch.arange(int(frames.max()), device=frames.device)
     inside = steps < frames[:, None]
