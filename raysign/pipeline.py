@@ -90,12 +90,6 @@ def prepare(config: Config) -> Path:
     return plan.directory
 
 
-def _landmarks_first(config: Config) -> None:
-    """Fill the landmarks when they are not there, or are those of another source."""
-    if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
-        landmarks(config)
-
-
 def train(config: Config) -> Path:
     """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<home>/bundle`."""
     from raysign.learn import distribute
@@ -128,8 +122,7 @@ def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | 
     out = out or config.home / "show.png"
     if out.suffix not in drawing.SUFFIXES:
         raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
-    _landmarks_first(config)
-    found = list(showing.chosen(config.landmarks_dir, ids, count))
+    found = list(showing.chosen(landmarks_of(config), ids, count))
     views = [(title, showing.views(clip, config, upwards)) for title, clip in found]
     drawing.save(views, out, fps=found[0][1].fps or 25)
     return out
