@@ -34,6 +34,10 @@ FACE_BONES = tuple((a, b) for chain in FACE_CHAINS for a, b in pairwise(chain))
 FACE_ROOT = 1  # tip of the nose: no contour passes it, but it ties the face to pose point 0
 FACE_POINTS = tuple(sorted({FACE_ROOT, *(point for bone in FACE_BONES for point in bone)}))
 
+# Points of a hand's fingers, from the root on, by the number of points the hand has; 10: a tip of the thumb, no more.
+FINGERS = {21: tuple(tuple(range(i, i + 4)) for i in range(1, 21, 4)), 10: ((2, 3), (4, 5), (6, 7), (8, 9))}
+HANDS = ("left_hand", "right_hand", "hand")
+
 NOSE, LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_WRIST, RIGHT_WRIST = 0, 11, 12, 15, 16  # indices within `pose`
 
 NTU = (  # counted from 1, as in the camera's manual; 21 is the spine between the shoulders, 22 and on the hands

@@ -160,6 +160,24 @@ def validate(config: tuple[str, ...], strict: bool):
     sys.exit(0 if result.good(strict) else 1)
 
 
+@verb()
+@click.option("--clip", "clips", multiple=True, metavar="ID", help="a clip to draw; may be given several times")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="without --clip: of how many glosses to draw a clip",
+)
+@click.option("--out", type=click.Path(path_type=Path), help=".png, .gif or .mp4; default: show.png beside the stages")
+@click.option("--upwards", is_flag=True, help="y grows upwards, as places in metres do; known of NTU's skeletons")
+def show(config, clips: tuple[str, ...], count: int, out: Path | None, upwards: bool):
+    """Draw clips raw, prepared and augmented: frames side by side (.png) or a film (.gif, .mp4)."""
+    from raysign import pipeline
+
+    click.echo(f"picture: {pipeline.show(config, clips, count, out, upwards)}")
+
+
 @verb("config", base={"source": {"kind": "synthetic"}})
 def show_config(config):
     """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""

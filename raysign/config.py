@@ -121,16 +121,35 @@ class Split(Section):
 class Augment(Section):
     """Random changes of training clips, drawn anew each epoch from the seed. 0 switches one off."""
 
-    rotate: float = Field(15.0, ge=0, description="largest turn in the image plane, degrees either way")
-    scale: float = Field(0.2, ge=0, lt=1, description="largest change of size, share either way")
-    shift: float = Field(0.1, ge=0, description="largest move in x and y, in coordinate units")
+    # in time
+    crop: float = Field(0.0, ge=0, lt=1, description="largest share of a clip's frames cut off at its ends")
     time_shift: float = Field(0.2, ge=0, lt=1, description="largest move along time, share of the clip's frames")
-    time_stretch: float = Field(0.4, ge=0, lt=1, description="largest change of speed, share either way")
+    time_stretch: float = Field(
+        0.4, ge=0, lt=1, description="largest change of speed, share either way; frames are interpolated"
+    )
+    sample: int = Field(0, ge=0, description="frames drawn at random, one of each of so many equal stretches")
+    window: int = Field(0, ge=0, description="frames of a window put at a random place of the clip, or around it")
+    # in space
+    fingers: float = Field(0.0, ge=0, description="largest turn of each finger about its root, degrees either way")
+    yaw: float = Field(0.0, ge=0, description="largest turn about the upright axis, degrees either way; needs z")
     noise: float = Field(0.005, ge=0, description="standard deviation of the noise per coordinate, coordinate units")
+    scale: float = Field(0.2, ge=0, lt=1, description="largest change of size, share either way")
+    rotate: float = Field(15.0, ge=0, description="largest turn in the image plane, degrees either way")
+    shift: float = Field(0.1, ge=0, description="largest move in x and y, in coordinate units")
+    shear: float = Field(0.0, ge=0, description="largest slant of x by y and of y by x, share either way")
+    drift: float = Field(
+        0.0, ge=0, le=1,
+        description="chance of a steady turn (10 degrees), change of size (0.1) and move (0.2) along the clip",
+    )  # fmt: skip
     mirror: float | None = Field(
         None, ge=0, le=1, description="chance of a left-right mirror image; None: 0.5 when the skeleton has one, else 0"
     )
+    # out of sight
     drop_hand: float = Field(0.3, ge=0, le=1, description="chance that one hand goes unseen for a stretch of frames")
+    drop_frames: float = Field(0.0, ge=0, le=1, description="chance that all goes unseen for a stretch of frames")
+    drop_part: float = Field(0.0, ge=0, le=1, description="chance that a part of the skeleton goes unseen")
+    drop_points: float = Field(0.0, ge=0, lt=1, description="chance of each point that it goes unseen")
+    drop_area: float = Field(0.0, ge=0, le=1, description="chance that a rectangle of the image goes unseen")
 
 
 class Train(Section):

@@ -113,6 +113,21 @@ def run(config: Config) -> str:
     return summary(config, evaluate(config))
 
 
+def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | None = None,
+         upwards: bool = False) -> Path:  # fmt: skip
+    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path."""
+    from raysign.report import drawing
+    from raysign.report import show as showing
+
+    out = out or config.home / "show.png"
+    if out.suffix not in drawing.SUFFIXES:
+        raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
+    found = list(showing.chosen(landmarks_of(config), ids, count))
+    views = [(title, showing.views(clip, config, upwards)) for title, clip in found]
+    drawing.save(views, out, fps=found[0][1].fps or 25)
+    return out
+
+
 def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool = False) -> Iterator[tuple[str, bool]]:
     """One (line, whether the clip could be used) for each clip of the files, likeliest glosses first."""
     from raysign.infer.files import predict as recognise

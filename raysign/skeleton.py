@@ -17,9 +17,11 @@ from pydantic import AfterValidator, Field, model_validator
 from raysign.bones import (
     FACE_BONES,
     FACE_ROOT,
+    FINGERS,
     FSL_FACE,
     FSL_TWINS,
     HAND_BONES,
+    HANDS,
     LEFT_WRIST,
     MINIMAL,
     NOSE,
@@ -65,6 +67,32 @@ class Skeleton:
     def points(self) -> int:
         """V, the number of points."""
         return sum(count for _, count in self.parts)
+
+    @property
+    def fingers(self) -> list[tuple[int, ...]]:
+        """The points of each finger, from its root on; empty when no part is a hand raysign knows."""
+        hands = [self.slices[part] for part in HANDS if part in self.slices]
+        chains = [(hand.start, chain) for hand in hands for chain in FINGERS.get(hand.stop - hand.start, ())]
+        return [tuple(start + point for point in chain) for start, chain in chains]
+
+    @property
+    def sides(self) -> list[str]:
+        """Of each point "left" or "right", as the signer has it, or "" on the mid-line and where it is not known.
+
+        Of twins in a body the left one has the lower number in every layout raysign knows but OpenPose's, whose feet
+        alone (from 19 on) have it so.
+        """
+        found = [""] * self.points
+        openpose = self.name.startswith("openpose")
+        for part, points in self.slices.items():
+            for i, point in enumerate(range(points.start, points.stop)):
+                if part in ("left_hand", "right_hand"):
+                    found[point] = part.removesuffix("_hand")
+                elif part in ("pose", "body") and (self.mirror or part == "pose"):
+                    twin = self.mirror[point] if self.mirror else points.start + POSE_MIRROR[i]
+                    right = (point < twin) == (openpose and i < 19)
+                    found[point] = "" if twin == point else "right" if right else "left"
+        return found
 
     def parents(self) -> list[int]:
         """For each point the next one on the shortest way to the centre; itself for the centre.

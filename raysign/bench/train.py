@@ -22,7 +22,7 @@ from raysign.clips.recipes import shoulder_centered
 from raysign.learn import distribute, loop, recogniser
 
 TARGET = 0.95
-OFF = dict.fromkeys(("rotate", "scale", "shift", "time_shift", "time_stretch", "noise", "mirror", "drop_hand"), 0)
+OFF = dict.fromkeys(config.Augment.model_fields, 0)
 SKELETON = skeleton.layout("top_body_59")
 LABELS = [f"sign{i:02d}" for i in range(20)]
 

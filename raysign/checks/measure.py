@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from raysign.bones import LEFT_SHOULDER, RIGHT_SHOULDER
 from raysign.checks import limits
-from raysign.skeleton import LEFT_SHOULDER, RIGHT_SHOULDER, Skeleton
+from raysign.skeleton import Skeleton
 
 # faults that only the numbers of a stage themselves can tell: how many a clip has
 FAULTS = (

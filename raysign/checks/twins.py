@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.neighbors import KDTree
 
+from raysign.bones import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, RIGHT_WRIST
 from raysign.checks import limits
-from raysign.skeleton import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, RIGHT_WRIST, Skeleton
+from raysign.skeleton import Skeleton
 
 STEPS, POINTS = 48, 8  # of a track: 1.5 KB as float16
 _SHIFTS = np.linspace(-limits.SHIFT, limits.SHIFT, 41)  # shares of the length: every frame of clips up to 100 long

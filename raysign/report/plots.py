@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 MOST_CLASSES = 60  # more rows than this are too small to read on a page
 MOST_BARS = 80
 LONGEST_NAME = 28  # characters of a gloss shown before it is cut
-_INK, _BLUE, _RED = "#1f2933", "#2b6cb0", "#c05621"
+INK, _BLUE, _RED = "#1f2933", "#2b6cb0", "#c05621"
 _SPLITS = {"train": _BLUE, "val": "#90cdf4", "test": _RED, "all": _BLUE}
 # Fonts that have what matplotlib's own DejaVu Sans lacks, on Linux, macOS and Windows; those installed are used.
 _MORE_FONTS = (
@@ -47,7 +47,7 @@ def name_of(index: int, label: str) -> str:
     return label if len(label) <= LONGEST_NAME else label[: LONGEST_NAME - 1] + "…"
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     log = logging.getLogger("matplotlib.font_manager")
     before, log.level = log.level, logging.ERROR
@@ -60,13 +60,13 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _text(size: float) -> dict:
-    return {"fontsize": size, "fontfamily": list(_fonts()[0]), "parse_math": False, "color": _INK}
+def text(size: float) -> dict:
+    return {"fontsize": size, "fontfamily": list(_fonts()[0]), "parse_math": False, "color": INK}
 
 
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=_INK, labelsize=8)
+    axes.tick_params(colors=INK, labelsize=8)
 
 
 # ---------------------------------------------------------------- confusion matrix
@@ -93,23 +93,23 @@ def confusion_matrix(matrix: np.ndarray, labels: list[str]) -> bytes:
     picture = axes.imshow(np.where(empty[:, None], np.nan, shares), cmap="Blues", vmin=0, vmax=1)
     axes.set_facecolor("#e5e7eb")  # rows without clips
     size = 9 if count <= 15 else 7.5
-    axes.set_xticks(range(count), names, rotation=90, **_text(size))
-    axes.set_yticks(range(count), names, **_text(size))
-    axes.set_xlabel("predicted", color=_INK)
-    axes.set_ylabel("true", color=_INK)
+    axes.set_xticks(range(count), names, rotation=90, **text(size))
+    axes.set_yticks(range(count), names, **text(size))
+    axes.set_xlabel("predicted", color=INK)
+    axes.set_ylabel("true", color=INK)
     if count <= 15:
         _write_shares(axes, shares, empty)
     part = "" if count == len(matrix) else f": the {count} most confused of {len(matrix)} classes"
-    axes.set_title(f"Share of each gloss's clips{part}", fontsize=10, color=_INK)
+    axes.set_title(f"Share of each gloss's clips{part}", fontsize=10, color=INK)
     figure.colorbar(picture, ax=axes, fraction=0.25 / figure.get_figwidth(), pad=0.02, shrink=0.8).ax.tick_params(
         labelsize=8
     )
-    return _png(figure)
+    return png(figure)
 
 
 def _write_shares(axes: Axes, shares: np.ndarray, empty: np.ndarray) -> None:
     for i, j in np.argwhere((shares > 0) & ~empty[:, None]).tolist():
-        colour = "white" if shares[i, j] > 0.55 else _INK
+        colour = "white" if shares[i, j] > 0.55 else INK
         axes.text(j, i, f"{shares[i, j]:.2f}", ha="center", va="center", fontsize=8, color=colour)
 
 
@@ -123,29 +123,29 @@ def class_f1(per_class: dict[str, dict]) -> bytes:
     if len(rows) <= MOST_BARS:
         figure = Figure(figsize=(7.5, 0.9 + 0.23 * len(rows)))
         _bars(figure.add_subplot(), rows, f"F1 of {len(rows)} glosses (clips)")
-        return _png(figure)
+        return png(figure)
     height = 0.2 * MOST_CLASSES
     figure = Figure(figsize=(7.5, height + 3.2))
     spread, lowest = figure.subplots(2, 1, height_ratios=[2.2, height], gridspec_kw={"hspace": 0.9 / height * 2})
     spread.hist([row[1] for row in rows], bins=np.linspace(0, 1, 21).tolist(), color=_BLUE)
-    spread.set_title(f"How F1 is spread over {len(rows)} glosses", fontsize=10, color=_INK)
-    spread.set_ylabel("glosses", color=_INK, fontsize=8)
+    spread.set_title(f"How F1 is spread over {len(rows)} glosses", fontsize=10, color=INK)
+    spread.set_ylabel("glosses", color=INK, fontsize=8)
     spread.set_xlim(0, 1)
     _plain(spread)
     _bars(lowest, rows[-MOST_CLASSES:], f"The {MOST_CLASSES} lowest F1 (clips)")
-    return _png(figure)
+    return png(figure)
 
 
 def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
     places = np.arange(len(rows))
     _plain(axes)
     axes.barh(places, [row[1] for row in rows], color=_BLUE, height=0.7)
-    axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **_text(8))
+    axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **text(8))
     for place, (_, f1, _) in enumerate(rows):
-        axes.text(f1 + 0.01, place, f"{f1:.2f}", va="center", fontsize=7, color=_INK)
+        axes.text(f1 + 0.01, place, f"{f1:.2f}", va="center", fontsize=7, color=INK)
     axes.set_xlim(0, 1.08)
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_title(title, fontsize=10, color=_INK)
+    axes.set_title(title, fontsize=10, color=INK)
 
 
 # ---------------------------------------------------------------- what is on disk
@@ -158,14 +158,14 @@ def histogram(values: np.ndarray, title: str, unit: str, bounds: tuple[float, fl
     low, high = bounds or (0.0, float(np.max(values, initial=1)))
     bins = np.arange(low - 0.5, high + 1) if not bounds and high - low < 40 else np.linspace(low, high, 41)
     axes.hist(values, bins=bins.tolist(), color=_BLUE)
-    axes.set_title(title, fontsize=10, color=_INK)
-    axes.set_xlabel(unit, fontsize=8, color=_INK)
-    axes.set_ylabel("clips", fontsize=8, color=_INK)
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.set_xlabel(unit, fontsize=8, color=INK)
+    axes.set_ylabel("clips", fontsize=8, color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if not bounds:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain(axes)
-    return _png(figure)
+    return png(figure)
 
 
 def class_clips(classes: dict[str, dict[str, int]]) -> bytes:
@@ -176,15 +176,15 @@ def class_clips(classes: dict[str, dict[str, int]]) -> bytes:
         figure = Figure(figsize=(6.0, 2.6), layout="constrained")
         axes = figure.add_subplot()
         axes.hist([sum(count.values()) for _, count in rows], bins=40, color=_BLUE)
-        axes.set_xlabel("clips of a gloss", fontsize=8, color=_INK)
-        axes.set_ylabel("glosses", fontsize=8, color=_INK)
+        axes.set_xlabel("clips of a gloss", fontsize=8, color=INK)
+        axes.set_ylabel("glosses", fontsize=8, color=INK)
     else:
         figure = Figure(figsize=(7.5, 0.9 + 0.23 * len(rows)))
         axes = figure.add_subplot()
         _stacked(axes, rows)
-    axes.set_title(f"Clips of {len(rows)} glosses", fontsize=10, color=_INK)
+    axes.set_title(f"Clips of {len(rows)} glosses", fontsize=10, color=INK)
     _plain(axes)
-    return _png(figure)
+    return png(figure)
 
 
 def _stacked(axes: Axes, rows: list[tuple[str, dict[str, int]]]) -> None:
@@ -194,7 +194,7 @@ def _stacked(axes: Axes, rows: list[tuple[str, dict[str, int]]]) -> None:
         if counts.any():
             axes.barh(places, counts, left=left, color=colour, height=0.7, label=split)
             left += counts
-    axes.set_yticks(places, [name for name, _ in rows], **_text(8))
+    axes.set_yticks(places, [name for name, _ in rows], **text(8))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if "all" not in {split for _, count in rows for split in count}:
@@ -223,11 +223,11 @@ def training_curves(rows: list[dict]) -> bytes | None:
     figure = Figure(figsize=(4.0 * len(groups), 2.8), layout="constrained")
     for axes, (title, members) in zip(np.ravel(np.asarray(figure.subplots(1, len(groups)))), groups, strict=True):
         _curves(axes, rows, members)
-        axes.set_title(title, fontsize=10, color=_INK)
-        axes.set_xlabel("epoch", fontsize=8, color=_INK)
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_xlabel("epoch", fontsize=8, color=INK)
         if title == "share of clips":
             axes.set_ylim(0, 1.02)
-    return _png(figure)
+    return png(figure)
 
 
 def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:

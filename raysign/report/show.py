@@ -1,0 +1,91 @@
+"""A clip on its way: the landmarks as they were seen, the clip that the recipe makes of them, and that augmented."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from raysign import store
+from raysign.clips.augment import Augment
+from raysign.clips.batch import Batch
+from raysign.config import Config, kind_module
+from raysign.errors import ClipError, StoreError, nearest
+from raysign.report.drawing import View
+from raysign.schema import Landmarks, landmarks_of
+from raysign.skeleton import layout
+
+UPWARDS = ("ntu_25", "ntu_25_pyskl", "ntu_edge_24")  # in metres of a depth camera, whose y grows upwards
+
+
+def chosen(directory: Path, ids: Sequence[str], count: int) -> Iterator[tuple[str, Landmarks]]:
+    """(title, landmarks) of the clips of these ids, or without any of one clip each of `count` glosses.
+
+    StoreError for an id that the landmarks do not hold, or that is in quarantine, and when no clip is good.
+    """
+    rows = [
+        {**row, "path": path, "place": place}
+        for path, table in store.tables(directory, ["id", "gloss", "signer", "error"])
+        for place, row in enumerate(table.to_pylist())
+    ]
+    wanted = _named(rows, ids, directory) if ids else _one_a_gloss(rows, count)
+    if not wanted:
+        raise StoreError(f"{directory}: found {len(rows)} clips, all in quarantine, expected a good one")
+    for row in wanted:
+        about = ", ".join(part for part in (" ".join(row["gloss"] or ()), row["signer"]) if part)
+        title = f"{row['id']} ({about})" if about else row["id"]
+        yield title, next(landmarks_of(store.read_table(row["path"]).slice(row["place"], 1)))
+
+
+def _named(rows: list[dict], ids: Sequence[str], directory: Path) -> list[dict]:
+    by_id = {row["id"]: row for row in rows}
+    for name in ids:
+        if name not in by_id:
+            raise StoreError(f"{directory}: found no clip {name!r}, expected one of {len(by_id)}{nearest(name, by_id)}")
+        if by_id[name]["error"]:
+            raise StoreError(f"{name}: in quarantine: {by_id[name]['error']}")
+    return [by_id[name] for name in ids]
+
+
+def _one_a_gloss(rows: list[dict], count: int) -> list[dict]:
+    first: dict[str, dict] = {}  # of each gloss
+    for row in rows:
+        if not row["error"]:
+            first.setdefault(" ".join(row["gloss"] or ()), row)
+    return list(first.values())[:count]
+
+
+def views(landmarks: Landmarks, config: Config, upwards: bool = False) -> list[View]:
+    """The clip raw, prepared by the config's recipe, and augmented as in the first epoch (row 0, the config's seed).
+
+    upwards: y grows upwards, which is known of NTU's skeletons.
+    """
+    known = layout(landmarks.layout)
+    tall = landmarks.height / landmarks.width if landmarks.width and landmarks.height else 1.0
+    tall = -tall if upwards or known.name in UPWARDS else tall
+    raw = View("landmarks", landmarks.values, known, ("x", "y", "z"), tall)
+    recipe = kind_module("prepare", config.prepare.kind)
+    try:
+        x = recipe.apply(landmarks, config.prepare)
+    except ClipError as error:
+        return [raw, View(config.prepare.kind, np.empty((0, 0, 0, 0)), known, (), note=str(error))]
+    skeleton, channels = (made(config.prepare, landmarks.layout) for made in (recipe.skeleton, recipe.channels))
+    changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed))
+    return [
+        raw,
+        View(config.prepare.kind, _unseen_as_nan(x), skeleton, channels[:-1], tall),
+        View("augmented", _unseen_as_nan(changed), skeleton, channels[:-1], tall),
+    ]
+
+
+def _augmented(x: np.ndarray, augment: Augment) -> np.ndarray:
+    """One clip (M, T, V, C) changed."""
+    persons, frames = x.shape[:2]
+    batch = Batch(torch.tensor(x)[None], torch.tensor([frames]), torch.tensor([persons]), torch.tensor([0]), 1)
+    augment.start(0, 1)
+    return augment(batch).x[0].numpy()
+
+
+def _unseen_as_nan(x: np.ndarray) -> np.ndarray:
+    """Clips (M, T, V, C) without their visibility, NaN where a point is not seen."""
+    return np.where((x == 0).all(-1, keepdims=True), np.nan, x[..., :-1])
