@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ WEIGHTS = "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"
 REVISION = 1  # to be raised by whoever changes what the same frames give
 SIDE, BATCH, SEED = 299, 16, 0
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red, green, blue in 0..1
+# what a torn file, or one of another network, makes of loading it
+_TORN = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, pickle.UnpicklingError)
 
 
 def fingerprint(options: config.Extract) -> dict:
@@ -92,7 +95,7 @@ def _network(options: config.Extract) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         # transform_input: the weights want pixels in -1..1, and the network rescales those normalised as ImageNet's
-        network = inception_v3(weights=None, transform_input=True, init_weights=False)
+        network: Any = inception_v3(weights=None, transform_input=True, init_weights=False)
         if options.pretrained:
             _load(network, weights(options))
         else:
@@ -104,16 +107,7 @@ def _network(options: config.Extract) -> torch.nn.Module:
 def _load(network: torch.nn.Module, path: Path) -> None:
     try:
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-    except (
-        OSError,
-        EOFError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        pickle.UnpicklingError,
-    ) as error:  # fmt: skip - what a torn file or one of another network makes of it
+    except _TORN as error:
         reason = " ".join(str(error).split())[:120]
         raise ModelFileError(f"{path}: no InceptionV3 weights ({reason}); give torchvision's {WEIGHTS}") from None
 
