@@ -113,6 +113,16 @@ def test_a_file_that_holds_no_such_weights_is_refused(torchvision, tmp_path, con
         inception.reader(options(pretrained=True, inception_weights=file))
 
 
+def test_a_worker_that_has_one_cpu_computes_on_one_thread(read):
+    threads, pixels = torch.get_num_threads(), pictures(2)
+    try:
+        alone = inception.reader(options(), threads=1)(pixels)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(alone, read(pixels), rtol=1e-3, atol=1e-4)
+
+
 # ---------------------------------------------------------------- what is lacking
 
 
@@ -138,8 +148,9 @@ def test_a_torchvision_for_another_torch_is_named(tmp_path, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ModelFileError, match=r"nms does not exist\), expected a build for torch \d"):
-        inception.reader(options())
+    for ask in (inception.reader, inception.fingerprint):
+        with pytest.raises(ModelFileError, match=r"nms does not exist\), expected a build for torch \d"):
+            ask(options())
 
 
 def test_the_fingerprint_changes_with_the_features_and_their_weights(torchvision, tmp_path):  # noqa: ARG001

@@ -7,7 +7,6 @@ background is blacked out first; that is not done here.
 
 import pickle
 from collections.abc import Callable, Iterable
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -31,10 +30,9 @@ _TORN = (OSError, EOFError, RuntimeError, ValueError, TypeError, LookupError, At
 def fingerprint(options: config.Extract) -> dict:
     """What the features follow from beside the frames. One set of weights is one network in any torchvision.
 
-    ConfigError without torchvision, ModelFileError without the weights.
+    ConfigError without torchvision, ModelFileError for one that cannot be imported and without the weights.
     """
-    if find_spec("torchvision") is None:
-        raise ConfigError("extract.features: inception_v3 needs torchvision; pip install 'raysign[features]'")
+    _architecture()  # said here, in the driver, and not by each worker
     made_by = sha256(weights(options)) if options.pretrained else f"random, seed {SEED}"
     return {"name": "inception_v3", "revision": REVISION, "weights": made_by}
 
@@ -83,19 +81,26 @@ def _scaled(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
 
-def _network(options: config.Extract) -> torch.nn.Module:
-    """torchvision's network without its last layer, and without the branch that is for training alone."""
+def _architecture() -> Callable[..., Any]:
+    """torchvision's maker of the network."""
     try:
         from torchvision.models import inception_v3  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError:
+        raise ConfigError("extract.features: inception_v3 needs torchvision; pip install 'raysign[features]'") from None
     except (ImportError, RuntimeError, OSError) as error:  # a build for another torch fails in the middle of itself
         raise ModelFileError(
             f"torchvision: found one that cannot be imported ({' '.join(str(error).split())[:120]}), expected a build "
             f"for torch {torch.__version__}; pip install it from where that torch came from"
         ) from None
+    return inception_v3
+
+
+def _network(options: config.Extract) -> torch.nn.Module:
+    """The network without its last layer, and without the branch that is for training alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         # transform_input: the weights want pixels in -1..1, and the network rescales those normalised as ImageNet's
-        network: Any = inception_v3(weights=None, transform_input=True, init_weights=False)
+        network = _architecture()(weights=None, transform_input=True, init_weights=False)
         if options.pretrained:
             _load(network, weights(options))
         else:
