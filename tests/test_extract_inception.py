@@ -138,7 +138,8 @@ def test_weights_that_are_not_there_are_not_downloaded_but_asked_for(tmp_path, m
 
 
 def test_without_torchvision_the_driver_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torchvision", None)
+    for name in ("torchvision", "torchvision.models"):
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ConfigError, match=r"needs torchvision; pip install 'raysign\[features\]'"):
         inception.fingerprint(options())
 

@@ -70,7 +70,8 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     ClipError when they are not (T, F) numbers, not of the size of their kind, or finite in no frame.
     """
     try:
-        features = np.asarray(_loaded(ref.path, ref.stamp)[ref.index][1], np.float32)
+        with np.errstate(over="ignore"):  # a number float32 cannot hold counts as not finite
+            features = np.asarray(_loaded(ref.path, ref.stamp)[ref.index][1], np.float32)
     except SourceError as error:
         raise ClipError(str(error)) from None
     except (TypeError, ValueError) as error:
@@ -122,7 +123,7 @@ def _labels(path: Path) -> dict[str, dict]:
             f"{path}: not readable ({type(error).__name__}: {str(error)[:80]}); expected {_TABLES}"
         ) from None
     return {
-        str(name): {"gloss": (str(gloss),), "signer": None if signer in (None, "") else str(signer)}
+        str(name): {"gloss": (str(gloss),) if gloss else (), "signer": None if signer in (None, "") else str(signer)}
         for name, gloss, signer in entries
     }
 
