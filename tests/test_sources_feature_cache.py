@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from made_sources import write_cache as write
 
 from raysign import config, schema, store
 from raysign.clips import prepare
@@ -16,17 +17,6 @@ from raysign.sources import detect, feature_cache
 GLOSSES = {"00001": "book", "00002": "drink", "00003": "book", "00004": "drink"}
 
 
-def write(folder, *, size=36, **more):
-    """Caches of two videos for each split, of 3 and more frames. Returns all arrays by video."""
-    rng, arrays = np.random.default_rng(0), {}
-    folder.mkdir(exist_ok=True)
-    for split, names in (("train", ["00001", "00002"]), ("val", ["00003", "00004"])):
-        made = {name: rng.normal(size=(2 + int(name), size)) for name in names}
-        (folder / f"{split}_2glosses.pkl").write_bytes(pickle.dumps({**made, **more}))
-        arrays.update(made)
-    return arrays
-
-
 def labels(folder, form):
     """The glosses as a table of one form, the videos' signers where it has them."""
     if form == "csv":
@@ -35,11 +25,11 @@ def labels(folder, form):
         return folder / "labels.csv"
     tree = GLOSSES
     if form == "wlasl":
+        listed = {name: {"video_id": name, "signer_id": int(name), "split": "train"} for name in GLOSSES}
         tree = [
-            {"gloss": word, "instances": [{"video_id": name, "signer_id": int(name)} for name in GLOSSES
-                                          if GLOSSES[name] == word]}
+            {"gloss": word, "instances": [listed[name] for name in GLOSSES if GLOSSES[name] == word]}
             for word in ("drink", "book")
-        ]  # fmt: skip
+        ]
     (folder / "labels.json").write_text(json.dumps(tree))
     return folder / "labels.json"
 
@@ -106,10 +96,10 @@ def test_a_video_the_table_does_not_name_has_no_gloss(tmp_path):
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (np.ones((3, 35)), r"shape \(3, 35\), expected \(frames, 36\) of phonological_36; set source\.features"),
+        (np.ones((3, 35)), r"shape \(3, 35\), expected \(frames, 36\) of phonological_36"),
         (np.ones(36), r"shape \(36,\)"), (np.ones((0, 36)), r"shape \(0, 36\)"),
         (np.full((3, 36), np.nan), "no finite features in any of 3 frames"),
-        ([[1, 2], [3]], "are no numbers"), ("text", "are no numbers"), (None, "shape"),
+        ([[1, 2], [3]], "no array of numbers"), ("text", "expected numbers"), (None, "expected numbers"),
     ],
 )  # fmt: skip
 def test_wrong_features_go_to_quarantine(tmp_path, value, said):
@@ -148,9 +138,10 @@ def test_a_pickle_of_anything_else_is_refused(tmp_path, content, said):
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("a.json", '{"00001": {"subset": "train"}}', "00001 is a dict, not a gloss"),
-        ("a.json", "[1]", "expected a WLASL json"), ("a.json", "{", "not readable"), ("a.json", "3", "not readable"),
-        ("a.csv", "name,word\n1,2\n", "KeyError: 'video_id'"), ("a.csv", "", "found no gloss of any of 4 videos"),
+        ("a.json", '{"00001": {"subset": "train"}}', "found something else than video_id: gloss"),
+        ("a.json", '{"00001": {"subset": "train", "action": [0, 1, 2]}}', "wlasl_class_list.txt: not readable"),
+        ("a.json", "[1]", "expected a list of WLASL"), ("a.json", "{", "not readable as JSON"),
+        ("a.csv", "name,word\n1,2\n", "no column 'video_id', found name, word"), ("a.csv", "", "no column 'video_id'"),
         ("a.json", '{"77777": "book"}', r"found no gloss of any of 4 videos, such as train_2glosses/00001"),
     ],
 )  # fmt: skip

@@ -2,8 +2,6 @@
 BiLSTM-CTC recogniser of WLASL caches. The split is in the file's name, the glosses are in a table beside it.
 """
 
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator
@@ -16,12 +14,15 @@ from pydantic import Field
 
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
-from raysign.schema import FEATURE_SIZES, ClipRef, Landmarks
+from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import NO_POINTS
+from raysign.sources import wlasl
+from raysign.sources._features import features
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._plain_pickle import load
+from raysign.sources._tables import by_first
 
-_TABLES = "a WLASL json, a json of video_id: gloss, or a csv with columns video_id and gloss"
+_TABLES = "a list of WLASL, a json of video_id: gloss, or a csv with columns video_id and gloss"
 _NAME = re.compile(r"(train|val|test)_\d+glosses\.pkl")
 
 
@@ -70,26 +71,13 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     ClipError when they are not (T, F) numbers, not of the size of their kind, or finite in no frame.
     """
     try:
-        with np.errstate(over="ignore"):  # a number float32 cannot hold counts as not finite
-            features = np.asarray(_loaded(ref.path, ref.stamp)[ref.index][1], np.float32)
+        numbers = _loaded(ref.path, ref.stamp)[ref.index][1]
     except SourceError as error:
         raise ClipError(str(error)) from None
-    except (TypeError, ValueError) as error:
-        raise ClipError(f"{ref.id}: features are no numbers ({str(error)[:80]})") from None
-    size = FEATURE_SIZES.get(options.features)
-    if features.ndim != 2 or 0 in features.shape or features.shape[1] != (size or features.shape[1]):
-        raise ClipError(
-            f"{ref.id}: features of shape {features.shape}, expected (frames, {size or 'numbers'}) "
-            f"of {options.features}; set source.features to what they are"
-        )
-    seen = np.isfinite(features).all(axis=1, keepdims=True)
-    if not seen.any():
-        raise ClipError(f"{ref.id}: no finite features in any of {len(features)} frames")
-    features = np.where(seen, features, np.float32(np.nan))
-    values = np.empty((1, len(features), 0, 3), np.float32)
-    return Landmarks(
-        values, values[..., 0], NO_POINTS.name, options.fps, features=features, features_kind=options.features
-    )
+    found = features(numbers, options.features, ref.id)
+    values = np.empty((1, len(found), 0, 3), np.float32)
+    about = {"fps": options.fps, "features": found, "features_kind": options.features}
+    return Landmarks(values, values[..., 0], NO_POINTS.name, **about)
 
 
 def _files(path: Path) -> list[Path]:
@@ -113,34 +101,22 @@ def _loaded(path: str, stamp: str) -> list[tuple[str, Any]]:  # noqa: ARG001 - t
 
 def _labels(path: Path) -> dict[str, dict]:
     """Video id -> its gloss and, where the table knows, its signer."""
+    if path.suffix.lower() != ".json":
+        told = by_first(path, {"video_id": ("video_id", "id"), "gloss": ("gloss",)}).items()
+        pairs = ((name, row["gloss"], row.get("signer") or row.get("signer_id")) for name, row in told)
+    elif wlasl.recognises(path):
+        listed = wlasl.instances(wlasl.Options(path=path))  # pyright: ignore[reportCallIssue]
+        pairs = ((one.video, one.gloss, one.signer) for one in listed)
+    else:
+        pairs = ((name, gloss, None) for name, gloss in _mapping(path).items())
+    return {name: {"gloss": (gloss,) if gloss else (), "signer": signer or None} for name, gloss, signer in pairs}
+
+
+def _mapping(path: Path) -> dict[str, str]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        entries = list(_of_json(json.loads(text)) if path.suffix.lower() == ".json" else _of_csv(text))
-    except OSError as error:
-        raise SourceError(f"{path}: {error.strerror or error}; give an existing table") from None
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise SourceError(
-            f"{path}: not readable ({type(error).__name__}: {str(error)[:80]}); expected {_TABLES}"
-        ) from None
-    return {
-        str(name): {"gloss": (str(gloss),) if gloss else (), "signer": None if signer in (None, "") else str(signer)}
-        for name, gloss, signer in entries
-    }
-
-
-def _of_json(tree: Any) -> Iterator[tuple]:
-    """(video id, gloss, signer or None)."""
-    if isinstance(tree, list):
-        for entry in tree:
-            yield from ((one["video_id"], entry["gloss"], one.get("signer_id")) for one in entry["instances"])
-        return
-    for name, gloss in tree.items():
-        if not isinstance(gloss, str):
-            raise TypeError(f"{name} is a {type(gloss).__name__}, not a gloss")
-        yield name, gloss, None
-
-
-def _of_csv(text: str) -> Iterator[tuple]:
-    """(video id, gloss, signer or None)."""
-    for row in csv.DictReader(io.StringIO(text, newline=""), strict=True):
-        yield row["video_id"], row["gloss"], row.get("signer") or row.get("signer_id")
+        tree = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise SourceError(f"{path}: not readable as JSON ({str(error)[:80]}); expected {_TABLES}") from None
+    if not isinstance(tree, dict) or not all(isinstance(gloss, str) for gloss in tree.values()):
+        raise SourceError(f"{path}: found something else than video_id: gloss; expected {_TABLES}")
+    return tree
