@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raysign import config, store
-from raysign.clips.recipes import joint_centered, shoulder_centered, stored_features
+from raysign.clips.recipes import phonological_36, stored_features
 from raysign.errors import ClipError, ConfigError
 from raysign.schema import (
     FEATURE_SIZES,
@@ -91,7 +91,7 @@ def test_a_frame_is_one_point_of_all_its_features(kind, points):
     names = stored_features.channels(chosen, landmarks.layout)
     skeleton = stored_features.skeleton(chosen, landmarks.layout)
     assert x.shape == (1, 6, skeleton.points, len(names)) == (1, 6, 1, FEATURE_SIZES[kind] + 1)
-    assert (x.dtype, names[0], names[-1]) == (np.float32, f"{kind}_0", "visibility")
+    assert (x.dtype, names[-1], len(set(names))) == (np.float32, "visibility", len(names))
     assert landmarks.features is not None
     assert np.array_equal(x[0, [0, 2, 3, 4, 5], 0, :-1], landmarks.features[[0, 2, 3, 4, 5]])
     assert x[0, :, 0, -1].tolist() == [1, 0, 1, 1, 1, 1]
@@ -114,18 +114,28 @@ def test_a_clip_without_these_features_is_a_clip_error():
     with pytest.raises(ClipError, match="found 35 of phonological_36, expected 36"):
         stored_features.apply(clip(size=35), options())
     hidden = replace(clip(2), features=np.full((2, 36), np.nan, np.float32))
-    with pytest.raises(ClipError, match="no features of phonological_36 in any of 2 frames"):
+    with pytest.raises(ClipError, match="none of 2 frames shows features of phonological_36"):
         stored_features.apply(hidden, options())
 
 
 def test_features_of_your_own_want_their_size():
     with pytest.raises(ConfigError, match=r"no known size; did you mean 'inception_v3'\?; give prepare\.size too"):
         config.load(["source.kind=synthetic", "prepare.kind=stored_features", "prepare.features=inception_v4"])
-    x = stored_features.apply(clip(size=7), options(size=7))
+    with pytest.raises(ConfigError, match=r"phonological_36 have 36 numbers a frame; leave prepare\.size out"):
+        config.load(["source.kind=synthetic", "prepare.kind=stored_features", "prepare.features=phonological_36",
+                     "prepare.size=7"])  # fmt: skip
+    x = stored_features.apply(clip(kind="mine", size=7), options(features="mine", size=7))
     assert x.shape == (1, 6, 1, 8)
 
 
-@pytest.mark.parametrize("recipe", [joint_centered, shoulder_centered])
-def test_a_recipe_that_wants_points_refuses_clips_of_features_alone(recipe):
-    with pytest.raises(ConfigError, match=r"prepare\.kind: .* needs"):
+def test_features_that_raysign_makes_itself_and_those_it_is_given_are_called_the_same():
+    made = phonological_36.Options.model_validate({})
+    assert stored_features.channels(options(), "no_points") == phonological_36.channels(made, "holistic_543")
+    assert stored_features.skeleton(options(), "no_points") == phonological_36.skeleton(made, "holistic_543")
+
+
+@pytest.mark.parametrize("kind", sorted(set(config.kinds("prepare")) - {"stored_features"}))
+def test_a_recipe_that_wants_points_refuses_clips_of_features_alone(kind):
+    recipe = config.kind_module("prepare", kind)
+    with pytest.raises(ConfigError, match=r"prepare.* needs"):
         recipe.skeleton(recipe.Options(), NO_POINTS.name)

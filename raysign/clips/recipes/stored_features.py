@@ -5,12 +5,14 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, model_validator
 
+from raysign.clips import handcrafted
+from raysign.clips.recipes import _features
 from raysign.clips.recipes._frames import Frames, kept
 from raysign.errors import ClipError, nearest
 from raysign.schema import FEATURE_SIZES, Landmarks
 from raysign.skeleton import Skeleton
 
-SKELETON = Skeleton("stored_features", (("frame", 1),), ())
+NAMES = {"phonological_36": handcrafted.PHONOLOGICAL}  # others go by number
 
 
 class Options(Frames):
@@ -23,21 +25,25 @@ class Options(Frames):
     )
 
     @model_validator(mode="after")
-    def _has_a_size(self):
-        if self.size is None and self.features not in FEATURE_SIZES:
+    def _has_one_size(self):
+        known = FEATURE_SIZES.get(self.features, self.size)
+        if known is None:
             near = nearest(self.features, FEATURE_SIZES)
             raise ValueError(f"features {self.features!r} are of no known size{near}; give prepare.size too")
+        if self.size not in (None, known):
+            raise ValueError(f"features {self.features} have {known} numbers a frame; leave prepare.size out")
         return self
 
 
 def skeleton(options: Options, layout: str) -> Skeleton:  # noqa: ARG001 - the points are not looked at
     """The frame as a whole, as one point, whatever the layout."""
-    return SKELETON
+    return _features.SKELETON
 
 
 def channels(options: Options, layout: str) -> tuple[str, ...]:  # noqa: ARG001 - some recipes' depend on it
-    """The features by number, then the visibility."""
-    return (*(f"{options.features}_{i}" for i in range(_size(options))), "visibility")
+    """The names of the features, or their kind and number; then the visibility."""
+    by_number = tuple(f"{options.features}_{i}" for i in range(_size(options)))
+    return (*NAMES.get(options.features, by_number), "visibility")
 
 
 def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
@@ -50,13 +56,8 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
         found = "none" if features is None else f"{features.shape[1]} of {landmarks.features_kind or 'an unnamed kind'}"
         raise ClipError(f"features of a frame: found {found}, expected {size} of {options.features} (prepare.features)")
     values, _ = kept(landmarks, options)
-    features = features[: values.shape[1]]
-    seen = np.isfinite(features).all(1)
-    if not seen.any():
-        raise ClipError(f"no features of {options.features} in any of {len(features)} frames")
-    x = np.zeros((1, len(features), 1, size + 1), np.float32)
-    x[0, seen, 0, :-1], x[0, seen, 0, -1] = features[seen], 1
-    return x
+    features = features[None, : values.shape[1]]
+    return _features.clip(features, np.isfinite(features).all(-1), f"features of {options.features}")
 
 
 def _size(options: Options) -> int:
