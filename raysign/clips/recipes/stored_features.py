@@ -57,7 +57,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
         raise ClipError(f"features of a frame: found {found}, expected {size} of {options.features} (prepare.features)")
     values, _ = kept(landmarks, options)
     features = features[None, : values.shape[1]]
-    return _features.clip(features, np.isfinite(features).all(-1), f"features of {options.features}")
+    return _features.clip(features, np.asarray(np.isfinite(features).all(-1)), f"features of {options.features}")
 
 
 def _size(options: Options) -> int:
