@@ -101,6 +101,13 @@ class Extract(Section):
     detection_confidence: float = Field(0.5, ge=0, le=1, description="least score at which a person or hand counts")
     tracking_confidence: float = Field(0.5, ge=0, le=1, description="least score at which a track goes on")
     model: AnyPath | None = Field(None, description="holistic_landmarker.task to use instead of the cached one")
+    features: Literal["inception_v3"] | None = Field(
+        None, description="features of each frame beside its landmarks; inception_v3: 2,048 numbers, wants torchvision"
+    )
+    inception_weights: AnyPath | None = Field(
+        None, description="inception_v3_google-0cc3c7bd.pth; None: the one in torchvision's cache"
+    )
+    pretrained: bool = Field(True, description="false: random weights for the features, to try things out without any")
     workers: int | None = Field(None, ge=1, description="landmarker processes, one CPU each; None takes all CPUs")
     retry_quarantined: bool = Field(False, description="try the clips of the quarantine table again")
 

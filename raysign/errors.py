@@ -20,7 +20,7 @@ class ClipError(RaysignError):
 
 
 class ModelFileError(RaysignError):
-    """A MediaPipe model file that cannot be found, fetched or trusted."""
+    """A model file that cannot be found, fetched or trusted."""
 
 
 class StoreError(RaysignError):

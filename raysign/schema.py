@@ -44,6 +44,9 @@ LANDMARKS = _schema(
         "layout": pa.string(),  # which point is where, as raysign.skeleton.layout reads it
         "values": _ARRAY,  # M*T*V*3: x and y in image units, z in those of x (or all in metres); NaN: not seen
         "visibility": _ARRAY,  # M*T*V in [0, 1]; NaN: not seen
+        "features": _ARRAY,  # T*F: what a network or a formula made of each frame; NaN: nothing; null: no features
+        "feature_size": pa.int32(),  # F
+        "features_kind": pa.string(),  # what the features are, such as inception_v3
         "seen": pa.list_(pa.float32()),  # per part of the layout, in its order: share of frames with any point of it
         "extractor": pa.string(),  # fingerprint of what made the values
         "note": pa.string(),  # what was damaged in a clip that was kept; null for nothing
@@ -71,6 +74,9 @@ PREDICTIONS = _schema(
         "probabilities": pa.list_(pa.float32()),  # in the order of the bundle's labels
     },
 )
+
+
+FEATURE_SIZES = {"inception_v3": 2048, "phonological_36": 36}  # F of the kinds that raysign knows
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class Landmarks:
     values: (M, T, V, 3) float32, NaN where not seen. visibility: (M, T, V) float32, NaN where not seen.
     layout: as skeleton.layout reads it; its number of points is V. fps: 0 when unknown. width, height: 0 when unknown.
     note: what was wrong with a clip that is good enough to keep ("" for nothing).
+    features: (T, F) float32 beside the points, a row of NaN for a frame without; None for none. features_kind: what
+    they are. A clip of features alone has the layout skeleton.NO_POINTS (V = 0).
     """
 
     values: np.ndarray
@@ -112,6 +120,8 @@ class Landmarks:
     width: int = 0
     height: int = 0
     note: str = ""
+    features: np.ndarray | None = None
+    features_kind: str = ""
 
     def __post_init__(self):
         expected = skeleton.layout(self.layout).points
@@ -121,6 +131,9 @@ class Landmarks:
             )
         if self.visibility.shape != self.values.shape[:3]:
             raise ValueError(f"visibility: found shape {self.visibility.shape}, expected {self.values.shape[:3]}")
+        frames = self.values.shape[1]
+        if self.features is not None and (self.features.ndim != 2 or len(self.features) != frames):
+            raise ValueError(f"features: found shape {self.features.shape}, expected ({frames}, F)")
 
 
 def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict:
@@ -135,7 +148,9 @@ def landmarks_row(ref: ClipRef, extractor: str, result: Landmarks | str) -> dict
     return {
         **row, "fps": result.fps, "width": result.width, "height": result.height, "persons": persons, "frames": frames,
         "points": points, "layout": result.layout, "values": result.values, "visibility": result.visibility,
-        "note": result.note or None, "seen": shares_seen(result),
+        "note": result.note or None, "seen": shares_seen(result), "features": result.features,
+        "feature_size": None if result.features is None else result.features.shape[1],
+        "features_kind": result.features_kind or None,
     }  # fmt: skip
 
 
@@ -143,7 +158,7 @@ def shares_seen(result: Landmarks) -> np.ndarray:
     """(parts,) float32: per part of the layout the share of frames in which anyone's point of it is seen."""
     starts = [part.start for part in skeleton.layout(result.layout).slices.values()]
     shown = np.asarray(np.isfinite(result.values[..., 0]).any(axis=0))
-    if not len(shown):
+    if not shown.size:
         return np.zeros(len(starts), np.float32)
     return np.logical_or.reduceat(shown, starts, axis=1).mean(axis=0, dtype=np.float32)
 
@@ -195,5 +210,18 @@ def landmarks_of(table: pa.Table) -> Iterator[Landmarks]:
     values = arrays(table, "values", "persons", "frames", "points", 3)
     visibility = arrays(table, "visibility", "persons", "frames", "points")
     about = zip(*(table[name].to_pylist() for name in ("layout", "fps", "width", "height")), strict=True)
-    for array, seen, (layout, fps, width, height) in zip(values, visibility, about, strict=True):
-        yield Landmarks(array, seen, layout, fps or 0.0, width or 0, height or 0)
+    for array, seen, (layout, fps, width, height), features in zip(
+        values, visibility, about, _features_of(table), strict=True
+    ):
+        yield Landmarks(array, seen, layout, fps or 0.0, width or 0, height or 0, **features)
+
+
+def _features_of(table: pa.Table) -> Iterator[dict]:
+    """`features` and `features_kind` of each row; nothing for a row (or a table of earlier days) without."""
+    if "features" not in table.column_names:
+        yield from [{}] * len(table)
+        return
+    sized = table.select(["frames", "features"]).append_column("size", table["feature_size"].fill_null(0))
+    kinds = table["features_kind"].to_pylist()
+    for features, kind in zip(arrays(sized, "features", "frames", "size"), kinds, strict=True):
+        yield {"features": features, "features_kind": kind} if features.shape[1] else {}

@@ -269,6 +269,9 @@ LAYOUTS: dict[str, Skeleton] = {
 }  # fmt: skip
 
 
+NO_POINTS = Skeleton("no_points", (), ())  # the layout of clips that hold features alone
+
+
 class Declaration(Section):
     """A skeleton that is written down in a config instead of here."""
 
@@ -305,12 +308,14 @@ class Declaration(Section):
 
 
 def layout(name: str) -> Skeleton:
-    """The skeleton that a table's `layout` column means: one of LAYOUTS by its name, or one that is written out.
+    """The skeleton that a table's `layout` column means: one of LAYOUTS by its name, one written out, or NO_POINTS.
 
     ConfigError with the nearest name when there is none.
     """
     if name in LAYOUTS:
         return LAYOUTS[name]
+    if name == NO_POINTS.name:
+        return NO_POINTS
     if name.startswith("{"):
         return _written(name)
     raise ConfigError(f"layout: found {name!r}, expected one of {', '.join(LAYOUTS)}{nearest(name, LAYOUTS)}")

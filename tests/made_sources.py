@@ -158,12 +158,24 @@ def write_openhands(file, points=75, channels=3, frames=4):
     return x, scores
 
 
+def write_cache(folder, *, size=36, **more):
+    """Caches of the features of two videos for each split, of 3 and more frames. Returns all arrays by video."""
+    rng, arrays = np.random.default_rng(0), {}
+    folder.mkdir(exist_ok=True)
+    for split, names in (("train", ["00001", "00002"]), ("val", ["00003", "00004"])):
+        made = {name: rng.normal(size=(2 + int(name), size)) for name in names}
+        (folder / f"{split}_2glosses.pkl").write_bytes(pickle.dumps({**made, **more}))
+        arrays.update(made)
+    return arrays
+
+
 TRIANGLE = {"name": "triangle", "points": ["a", "b", "c"], "bones": [["a", "b"], ["b", "c"]]}
 
 
 def samples(folder: Path) -> dict[str, Section]:
     """Kind -> how to read the sample of it that is written below `folder / kind`."""
     extra = {
+        "feature_cache": {"labels": folder / "feature_cache" / "labels.csv"},
         "pyskl_pickle": {"path": "a.pkl"},
         "npz": {"path": "a.npz", "layout": "hands_42", "gloss": "y"},
         "ctrgcn_npz": {"path": "a.npz"},
@@ -190,6 +202,8 @@ def samples(folder: Path) -> dict[str, Section]:
     person = someone(np.random.default_rng(13), scale=(1, 1), parts=("left_hand",))
     write_frames(folder / "openpose_json" / "hello" / "a", [[person], []])
     write_mmskeleton(folder / "mmskeleton_json" / "a.json")
+    write_cache(folder / "feature_cache")
+    (folder / "feature_cache" / "labels.csv").write_text("video_id,gloss\n00001,a\n00002,b\n00003,a\n00004,b\n")
     return {
         place.name: kind_module("source", place.name).Options.model_validate(
             {**extra.get(place.name, {}), "path": place / extra.get(place.name, {}).get("path", "")}

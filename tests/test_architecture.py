@@ -30,6 +30,7 @@ ROOMS = [
 ]
 DOORS = {
     "mediapipe": {"extract/landmarker.py", "extract/assemble.py"},
+    "torchvision": {"extract/inception.py"},
     "mlflow": {"learn/tracking.py"},
     "ray.train": {"learn/distribute.py"},
     "ray.data": {"engine.py"},

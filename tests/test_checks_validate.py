@@ -421,3 +421,17 @@ def test_a_word_that_real_people_sign_again_is_no_twin(real_data):
     copies = near([*values, *(clip[:, :-2] for clip in values)])
     assert copies <= {(i, i + len(values)) for i in range(len(values))}
     assert len(copies) > 0.9 * len(values)
+
+
+def test_clips_of_features_alone_are_passed_and_features_that_do_not_fit_are_found(tmp_path):
+    values = np.empty((1, 4, 0, 3), np.float32)
+    rows = []
+    for ref, _ in made():
+        features = np.random.default_rng(len(rows)).normal(size=(4, 36)).astype(np.float32)
+        clip = schema.Landmarks(values, values[..., 0], "no_points", features=features, features_kind="phonological_36")
+        rows.append(schema.landmarks_row(ref, "made up", clip))
+    assert [one for one in found(write(tmp_path / "good", rows, "landmarks")) if one.severity == "error"] == []
+    rows[5]["features"] = rows[5]["features"][:3]
+    (wrong,) = [one for one in found(write(tmp_path / "bad", rows, "landmarks")) if one.severity == "error"]
+    assert wrong.check == "shapes"
+    assert rows[5]["id"] in wrong.line

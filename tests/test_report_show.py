@@ -182,3 +182,16 @@ def test_hands_of_real_clips_hang_on_the_wrists_of_their_side_mirrored_or_not(re
                 root, pose = view.x[:, :, view.skeleton.slices[part].start], view.x[:, :, wrist]
                 seen = np.isfinite(root) & np.isfinite(pose)
                 np.testing.assert_allclose(root[seen], pose[seen], atol=1e-5)
+
+
+def test_a_clip_of_features_alone_shows_them_raw_prepared_and_augmented(tmp_path):
+    values, numbers = np.empty((1, 5, 0, 3), np.float32), np.random.default_rng(0).normal(size=(5, 36))
+    numbers[2] = np.nan
+    clip = Landmarks(values, values[..., 0], "no_points", features=numbers.astype(np.float32),
+                     features_kind="phonological_36")  # fmt: skip
+    chosen = settings("prepare.kind=stored_features", "prepare.features=phonological_36")
+    views = show.views(clip, chosen)
+    assert [view.x.shape[2:] for view in views] == [(1, 36)] * 3
+    assert np.array_equal(views[0].x, views[1].x, equal_nan=True)
+    drawing.save([("clip", views)], tmp_path / "a.png", fps=25)
+    assert is_png((tmp_path / "a.png").read_bytes())

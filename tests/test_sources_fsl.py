@@ -89,9 +89,21 @@ def test_without_a_mask_zeros_are_not_seen_and_without_times_the_rate_is_unknown
     assert found.fps == 0
 
 
+def test_features_of_the_frames_are_read_where_a_file_has_them(tmp_path):
+    write_fsl(tmp_path, ROWS)
+    x2048 = np.random.default_rng(0).normal(size=(3, 2048)).astype(np.float32)
+    write_npz(tmp_path / "keypoints_train" / "a.npz", X=np.full((3, 156), 0.5), X2048=x2048)
+    found, without = (read(tmp_path, f"keypoints_train/{name}") for name in "ab")
+    assert found.features is not None
+    np.testing.assert_array_equal(found.features, x2048)
+    assert (found.features_kind, without.features) == ("inception_v3", None)
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
+        ({"X": np.ones((3, 156)), "X2048": np.ones((2, 2048))}, "X2048 of 2 frames, expected the 3 of X"),
+        ({"X": np.ones((3, 156)), "X2048": np.ones((3, 2047))}, r"shape \(3, 2047\), expected \(frames, 2048\)"),
         ({"X2048": np.ones((3, 2048))}, "no key 'X', found X2048"),
         ({"X": np.ones((3, 178))}, r"X has shape \(3, 178\) and mask \(3, 78\) of bool, expected \(frames, 156\)"),
         ({"X": np.ones((3, 156)), "mask": np.ones((2, 78), bool)}, r"mask \(2, 78\)"),

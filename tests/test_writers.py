@@ -207,6 +207,17 @@ def test_a_layout_that_a_format_cannot_hold_is_refused_before_anything_is_writte
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_clips_of_features_alone_are_written_in_no_format(tmp_path, kind):
+    values = np.empty((1, 3, 0, 3), np.float32)
+    found = Landmarks(values, values[..., 0], "no_points", features=np.ones((3, 36), np.float32))
+    row = schema.landmarks_row(ClipRef("a", "x", "1", ("hello",)), "e", found)
+    store.write_table(tmp_path / "landmarks" / "shard-0.parquet", schema.to_table([row], schema.LANDMARKS))
+    store.write_card(tmp_path / "landmarks", "landmarks", "e", config={}, counts={}, dropped={}, seconds=0)
+    with pytest.raises(ConfigError, match=rf"{kind} holds points; found no_points .1 clips., features alone"):
+        convert(tmp_path / "landmarks", tmp_path / "out", kind)
+
+
 def test_a_folder_with_anything_else_in_it_is_refused_and_the_same_again_does_nothing(tmp_path):
     directory, _ = filled(tmp_path / "landmarks")
     out = tmp_path / "out"

@@ -42,9 +42,9 @@ def columns(path: Path, table: pa.Table) -> Iterator[Finding]:
 
 
 def shapes(path: Path, table: pa.Table) -> tuple[np.ndarray, list[Finding]]:
-    """Which rows hold as many numbers as their shape says, (N,) bool, and a finding on those that do not.
+    """Which rows hold points, as many numbers as their shape says, (N,) bool; and a finding on numbers that do not fit.
 
-    Rows in quarantine hold none: they are left out without a finding.
+    Rows in quarantine hold none, and rows of features alone no points: they are left out without a finding.
     """
     form = [table[name].to_numpy().astype(np.int64) for name in ("persons", "frames", "points")]
     whole = np.prod(form, axis=0)
@@ -53,13 +53,15 @@ def shapes(path: Path, table: pa.Table) -> tuple[np.ndarray, list[Finding]]:
         good, kept = _lengths(table["x"]) == 4 * whole * channels, np.ones(len(table), bool)
         good &= (channels >= 2) & (whole > 0)
     else:
-        good = (_lengths(table["values"]) == 12 * whole) & (_lengths(table["visibility"]) == 4 * whole) & (whole > 0)
+        good = (_lengths(table["values"]) == 12 * whole) & (_lengths(table["visibility"]) == 4 * whole)
+        features = form[1] * table["feature_size"].fill_null(0).to_numpy()
+        good &= (_lengths(table["features"].fill_null(b"")) == 4 * features) & (whole + features > 0)
         kept = table["error"].is_null().to_numpy(zero_copy_only=False)
     found = []
     if bad := [name for name, wrong in zip(table["id"].to_pylist(), kept & ~good, strict=True) if wrong]:
         line = f"{path}: found {len(bad)} clips whose numbers do not fill persons x frames x points ({some(bad)})"
         found.append(_error("shapes", f"{line}, expected all; delete the shard and run the stage again"))
-    return kept & good, found
+    return kept & good & (whole > 0), found
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray:

@@ -26,6 +26,14 @@ def mediapipe(name: str) -> dict[tuple[str, int], int]:
     return {point: i for i, point in enumerate((part, point) for part, points in kept for point in points)}
 
 
+def whole(name: str) -> Skeleton:
+    """All points of a layout. ConfigError when it has none: clips of features alone."""
+    found = skeleton.layout(name)
+    if not found.points:
+        raise ConfigError("prepare.kind: needs points, found clips of features alone; use stored_features")
+    return found
+
+
 def subset(given: str, wanted: str) -> list[int]:
     """Which points of the layout `given` make up the layout `wanted`. ConfigError when one is missing."""
     if given == wanted:

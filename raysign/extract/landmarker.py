@@ -11,6 +11,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -40,11 +41,12 @@ _CHATTER = re.compile(rb"^([IW]\d{4} |WARNING: All log messages|INFO: Created Te
 
 def fingerprint(options: config.Extract, model: Path | None = None) -> str:
     """Changes when the same file would give other landmarks: mediapipe, its model, our options, our code."""
+    features = {"features": _inception().fingerprint(options)} if options.features else {}
     return hashed({
         "name": "mediapipe holistic", "version": version("mediapipe"), "revision": REVISION,
         "model": models.sha256(model or models.find(options.model)),
         "fps": options.fps, "detection": options.detection_confidence, "tracking": options.tracking_confidence,
-        "retries": RETRIES,
+        "retries": RETRIES, **features,
     })  # fmt: skip
 
 
@@ -64,7 +66,7 @@ def reader(options: config.Extract, extractor: str) -> Callable[[ClipRef], Landm
 
 
 class Landmarker:
-    """Reads the landmarks of one clip after another, in layout holistic_543 (M = 1 person).
+    """Reads the landmarks of one clip after another, in layout holistic_543 (M = 1 person), and features if asked to.
 
     cpu: keep MediaPipe on this CPU. It would otherwise keep about 1.4 busy, and workers would slow each other down.
     Close it, or use it in a `with`: MediaPipe's own clean-up fails, loudly, when it is left to the interpreter's end.
@@ -74,6 +76,7 @@ class Landmarker:
         self.options, self.cpu = options, cpu
         self.model = model or models.find(options.model)
         self._palms: Any = None
+        self._features: Callable[[Iterator[np.ndarray]], np.ndarray] | None = None
 
     def read(self, ref: ClipRef) -> Landmarks:
         """The landmarks of a video, a cut of one, or an image. NaN where a part is not seen.
@@ -90,7 +93,7 @@ class Landmarker:
         shown = np.isfinite(result.values[0, :, :, 0])
         if not (shown[:, _PARTS["pose"]].any() or shown[:, _HANDS].any()):
             raise ClipError(f"{ref.path}: no person or hand found in {len(shown)} frames")
-        return result
+        return self._with_features(ref, result) if self.options.features else result
 
     def close(self) -> None:
         """Let go of what is kept between images."""
@@ -105,7 +108,7 @@ class Landmarker:
         self.close()
 
     def _video(self, ref: ClipRef) -> Landmarks:
-        video = frames.Video(ref.path, ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
+        video = self._opened(ref)
         seen, clock, width, height = [], -1, 0, 0
         with self._holistic("VIDEO") as holistic:
             for seconds, pixels in video:
@@ -113,6 +116,18 @@ class Landmarker:
                 clock = max(clock + 1, round(seconds * 1000))  # MediaPipe wants whole, rising milliseconds
                 seen.append(_points(holistic.detect_for_video(_picture(pixels), clock)))
         return _landmarks(seen, video.fps or 0.0, width, height, video.note)
+
+    def _opened(self, ref: ClipRef) -> frames.Video:
+        return frames.Video(ref.path, ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
+
+    def _with_features(self, ref: ClipRef, result: Landmarks) -> Landmarks:
+        """The landmarks with features of the same frames, decoded again: that costs little, and clips without a person
+        cost nothing."""
+        if self._features is None:
+            self._features = _inception().reader(self.options, threads=None if self.cpu is None else 1)
+        image = frames.is_image(ref.path)
+        pixels = iter([frames.image(ref.path)]) if image else (pixels for _, pixels in self._opened(ref))
+        return replace(result, features=self._features(pixels), features_kind=self.options.features)
 
     def _image(self, ref: ClipRef) -> Landmarks:
         pixels = frames.image(ref.path)
@@ -150,6 +165,12 @@ class Landmarker:
                 min_hand_landmarks_confidence=track,
             )
         )
+
+
+def _inception():
+    from raysign.extract import inception  # late: it imports torch, which landmarks alone do not need
+
+    return inception
 
 
 def _palm_finder(options: config.Extract):

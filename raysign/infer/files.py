@@ -110,8 +110,9 @@ class Reader:
             from raysign.extract import landmarker
 
             options = self.bundle.config.extract
-            if options.model and not options.model.exists():  # the machine that trained is another than this one
-                options = options.model_copy(update={"model": None})
+            for name in ("model", "inception_weights"):
+                if (file := getattr(options, name)) and not file.exists():  # this is not the machine that trained
+                    options = options.model_copy(update={name: None})
             self._compare([landmarker.fingerprint(options)])
             self.landmarker = landmarker.Landmarker(options)
         return self.landmarker.read(ClipRef(path.name, str(path), store.stamp(path)))

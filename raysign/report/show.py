@@ -9,6 +9,7 @@ import torch
 from raysign import store
 from raysign.clips.augment import Augment
 from raysign.clips.batch import Batch
+from raysign.clips.recipes._features import SKELETON as FEATURES
 from raysign.config import Config, kind_module
 from raysign.errors import ClipError, StoreError, nearest
 from raysign.report.drawing import View
@@ -57,6 +58,7 @@ def _one_a_gloss(rows: list[dict], count: int) -> list[dict]:
 
 def views(landmarks: Landmarks, config: Config, upwards: bool = False) -> list[View]:
     """The clip raw, prepared by the config's recipe, and augmented as in the first epoch (row 0, the config's seed).
+    Raw are its points, or its features when it has no points.
 
     upwards: y grows upwards, which is known of NTU's skeletons.
     """
@@ -64,6 +66,9 @@ def views(landmarks: Landmarks, config: Config, upwards: bool = False) -> list[V
     tall = landmarks.height / landmarks.width if landmarks.width and landmarks.height else 1.0
     tall = -tall if upwards or known.name in UPWARDS else tall
     raw = View("landmarks", landmarks.values, known, ("x", "y", "z"), tall)
+    if landmarks.features is not None and not known.points:
+        names = tuple(map(str, range(landmarks.features.shape[1])))
+        raw = View(landmarks.features_kind, landmarks.features[None, :, None], FEATURES, names)
     recipe = kind_module("prepare", config.prepare.kind)
     try:
         x = recipe.apply(landmarks, config.prepare)

@@ -79,8 +79,9 @@ def load(path: Path) -> Any:
         with path.open("rb") as file:
             return _Reader(file, encoding="latin1").load()
     except pickle.UnpicklingError as error:
+        how = "save tensors as tensor.numpy()" if "torch" in str(error) else "save it as these"
         raise SourceError(
-            f"{path}: found {error}; only lists, dicts and arrays of numbers and text are read, so save it as these"
+            f"{path}: found {error}; only lists, dicts and arrays of numbers and text are read, so {how}"
         ) from None
     except (
         OSError,

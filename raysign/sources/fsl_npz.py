@@ -2,7 +2,8 @@
 
 `train_labels.csv` (file,gloss,cat,occluded) names the files of `keypoints_train/`, `val_labels.csv` those of
 `keypoints_val/`; `labels_reference.csv` (gloss_id,label,cat_id,category) names the numbers in them. A file holds `X`
-(T, 156), x and y of 78 points in image units; `mask` (T, 78), False where a point was not seen; `timestamps_ms` (T,).
+(T, 156), x and y of 78 points in image units; `mask` (T, 78), False where a point was not seen; `timestamps_ms` (T,);
+perhaps `X2048` (T, 2048), InceptionV3 features of the frames.
 """
 
 import csv
@@ -17,6 +18,7 @@ from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS
 from raysign.sources._arrays import float32, has, load
+from raysign.sources._features import features
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._points import landmarks
 from raysign.sources._tables import by_first, rows
@@ -117,8 +119,8 @@ def _ref(file: Path, root: Path, told: tuple[str, str, str | None, bool] | None)
 
 
 def read(ref: ClipRef, options: Options) -> Landmarks:  # noqa: ARG001
-    """One clip: values (1, T, 78, 3) with z 0, NaN where the mask is False or both numbers are 0; `note` says whether
-    it is occluded or unlabelled.
+    """One clip: values (1, T, 78, 3) with z 0, NaN where the mask is False or both numbers are 0; features, where
+    the file has some; `note` says whether it is occluded or unlabelled.
 
     ClipError when the file is missing, torn or of another shape, or nothing is seen.
     """
@@ -133,7 +135,17 @@ def read(ref: ClipRef, options: Options) -> Landmarks:  # noqa: ARG001
     values = np.zeros((1, len(x), points, 3), np.float32)
     values[0, ..., :2] = x.reshape(-1, points, 2)
     note = next((text for mark, text in NOTES.items() if ref.stamp.endswith(mark)), "")
-    return landmarks(values, (mask != 0)[None].astype(np.float32), LAYOUT, ref.path, fps=_fps(ref), note=note)
+    seen, about = (mask != 0)[None].astype(np.float32), {"fps": _fps(ref), "note": note, **_features(ref, len(x))}
+    return landmarks(values, seen, LAYOUT, ref.path, **about)
+
+
+def _features(ref: ClipRef, frames: int) -> dict:
+    if not has(Path(ref.path), "X2048"):
+        return {}
+    found = features(_array(ref, "X2048"), "inception_v3", ref.path)
+    if len(found) != frames:
+        raise ClipError(f"{ref.path}: X2048 of {len(found)} frames, expected the {frames} of X")
+    return {"features": found, "features_kind": "inception_v3"}
 
 
 def _array(ref: ClipRef, key: str) -> np.ndarray:

@@ -71,7 +71,7 @@ def clips(options: Options) -> list[ClipRef]:
 
     SourceError when a list cannot be read, or none of its videos is there.
     """
-    listed, there = _instances(options), _videos(options)
+    listed, there = instances(options), _videos(options)
     found = [_clip(one, there[one.video], options) for one in listed if one.video in there]
     if not found:
         raise SourceError(
@@ -88,7 +88,7 @@ def audit(options: Options) -> dict:
     said: all of it in a sentence. splits: split -> (missing, listed) videos. glosses: the same for glosses that lack
     any.
     """
-    listed, there = _instances(options), _videos(options)
+    listed, there = instances(options), _videos(options)
     missing = [one for one in listed if one.video not in there]
     splits = _shares((one.split for one in missing), (one.split for one in listed))
     glosses = _shares((one.gloss for one in missing), (one.gloss for one in listed))
@@ -115,7 +115,7 @@ def _clip(one: Instance, path: Path, options: Options) -> ClipRef:
 # ---------------------------------------------------------------- the lists and the folder
 
 
-def _instances(options: Options) -> list[Instance]:
+def instances(options: Options) -> list[Instance]:
     """What the lists name, in their order."""
     tree = _tree(options.path)
     entries = [] if isinstance(tree, dict) else tree

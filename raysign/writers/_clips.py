@@ -14,7 +14,7 @@ from raysign import store
 from raysign.config import Section
 from raysign.errors import ConfigError, StoreError
 from raysign.schema import VERSION, Landmarks, landmarks_of
-from raysign.skeleton import layout
+from raysign.skeleton import NO_POINTS, layout
 
 _LONGEST = 80  # characters of a name: file systems allow 255 bytes, and formats add their own endings
 
@@ -94,9 +94,11 @@ def _clip(row: dict, name: str) -> Clip:
 
 
 def _require_layouts(writer: Any, options: Section, found: list[str]) -> None:
-    """ConfigError when the format cannot hold the layouts, or not all of them at once."""
+    """ConfigError when the format cannot hold the layouts, or not all of them at once; none holds features alone."""
     named = ", ".join(f"{layout(name).name} ({count} clips)" for name, count in Counter(found).most_common())
     kind = options.kind  # pyright: ignore[reportAttributeAccessIssue]
+    if NO_POINTS.name in found:
+        raise ConfigError(f"to.kind: {kind} holds points; found {named}, features alone; give other landmarks")
     if writer.LAYOUTS and not set(found) <= set(writer.LAYOUTS):
         raise ConfigError(f"to.kind: {kind} holds {', '.join(writer.LAYOUTS)}; found {named}; take another format")
     if not writer.LAYOUTS and len(set(found)) > 1:

@@ -45,7 +45,7 @@ class Options(_frames.Fitted):
 
 def skeleton(options: Options, layout: str) -> Skeleton:
     """The layout's own, or the smaller one. ConfigError when it lacks what the options name."""
-    found = skeletons.layout(layout)
+    found = points.whole(layout)
     if options.layout is not None:
         points.subset(layout, options.layout)
         found = skeletons.layout(options.layout)

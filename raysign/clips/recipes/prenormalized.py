@@ -33,7 +33,7 @@ class Options(_frames.Fitted):
 
 def skeleton(options: Options, layout: str) -> Skeleton:
     """The layout's own. ConfigError when it has not the points that tell how a body stands."""
-    found = skeletons.layout(layout)
+    found = points.whole(layout)
     if _dimensions(options, found) == 3:
         _posture(options, found)
     return found
