@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from raysign import bones, skeleton
 from raysign.errors import ConfigError
+from raysign.sources._declared import Declaration
 
 every = pytest.mark.parametrize("which", skeleton.LAYOUTS.values(), ids=skeleton.LAYOUTS)
 
@@ -87,7 +88,7 @@ def test_a_written_out_skeleton_is_read_back(which):
 
 
 def test_a_declared_skeleton_has_its_bones_twins_and_centre():
-    declared = skeleton.Declaration.model_validate({
+    declared = Declaration.model_validate({
         "name": "stick", "points": ["head", "left", "right"], "bones": [["head", "left"], ["head", "right"]],
         "mirror": [["left", "right"]], "centre": "head",
     })  # fmt: skip
@@ -104,7 +105,7 @@ def test_a_declared_skeleton_has_its_bones_twins_and_centre():
 )
 def test_a_wrong_declaration_is_answered_with_what_is_wrong(change, said):
     with pytest.raises(ValidationError, match=said):
-        skeleton.Declaration.model_validate({"name": "stick", "points": ["head", "hand"], **change})
+        Declaration.model_validate({"name": "stick", "points": ["head", "hand"], **change})
 
 
 @pytest.mark.parametrize(

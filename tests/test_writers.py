@@ -15,8 +15,9 @@ import pytest
 from raysign import config, pipeline, schema, store
 from raysign.errors import ConfigError, StoreError
 from raysign.schema import ClipRef, Landmarks
-from raysign.skeleton import LAYOUTS, Declaration, border_visibility, layout, text_of
+from raysign.skeleton import LAYOUTS, border_visibility, layout, text_of
 from raysign.sources import landmark_parquet
+from raysign.sources._declared import Declaration
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers._clips import file_names
 

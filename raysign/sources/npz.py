@@ -14,8 +14,9 @@ from raysign import skeleton, store
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
-from raysign.skeleton import Declaration, LayoutName
+from raysign.skeleton import LayoutName
 from raysign.sources._arrays import float32, load, shape_of
+from raysign.sources._declared import Declaration
 from raysign.sources._media import gloss_of, require_unique
 
 CHANNELS = ("x", "y", "z", "visibility")
