@@ -334,5 +334,6 @@ def border_visibility(xy: np.ndarray) -> np.ndarray:
     xy: (..., 2) in image units (0 to 1). Returns (...) float32 in [0, 1]: 1 from a tenth of the image inside the
     border on, falling to 0 at the border and outside; NaN where xy is NaN.
     """
-    inside = np.minimum(xy, 1.0 - xy).min(axis=-1)
+    near = np.minimum(xy, 1.0 - xy)
+    inside = np.minimum(near[..., 0], near[..., 1])  # many times as fast as the least of two along an axis
     return np.clip(inside * 10.0, 0.0, 1.0).astype(np.float32)

@@ -134,7 +134,7 @@ def test_a_wrong_list_of_kinetics_is_refused_in_one_line(tmp_path, text, said):
         ("", "not readable as JSON"), ("[]", "expected an object"), ('{"data": 3}', "expected a clip"),
         ('{"data": [{"frame_index": 1}]}', "KeyError 'skeleton'"), ('{"data": []}', "nobody in any of 0 frames"),
         ('{"data": [{"frame_index": 1, "skeleton": [{"pose": [1], "score": [1]}]}]}', "ValueError"),
-        ('{"data": [{"frame_index": null, "skeleton": []}]}', "TypeError"),
+        ('{"data": [{"frame_index": null, "skeleton": [{}]}]}', "TypeError"),
     ],
 )  # fmt: skip
 def test_a_wrong_clip_of_kinetics_goes_to_quarantine(tmp_path, text, said):

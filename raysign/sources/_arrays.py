@@ -1,6 +1,8 @@
 """Arrays of numbers in npz and npy files, read as data only, and what numpy raises for one that is torn."""
 
+import io
 import lzma
+import math
 import struct
 import tokenize
 import zipfile
@@ -50,6 +52,39 @@ def load(file: str, stamp: str, key: str) -> np.ndarray:
         raise _torn(file, key, error) from None
 
 
+def together(file: str, *keys: str) -> dict[str, np.ndarray]:
+    """Those of the arrays that a small npz file holds, read at one go. SourceError as `load`, of the first for lack."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            known = set(archive.namelist())
+            found = {key: npy(archive.read(f"{key}.npy")) for key in keys if f"{key}.npy" in known}
+    except TORN as error:
+        raise _torn(file, " or ".join(keys), error) from None
+    if keys[0] not in found:
+        shape_of(file, "", keys[0])  # says what there is instead
+    return found
+
+
+def npy(data: bytes) -> np.ndarray:
+    """The array of an npy file, read-only. Raises one of TORN when it is torn or holds Python objects."""
+    size = 2 if data[6:7] == b"\x01" else 4
+    start = 8 + size + int.from_bytes(data[8 : 8 + size], "little")
+    form, fortran, kind = _parsed(data[:start])
+    if kind.hasobject:
+        raise ValueError("holds Python objects, expected numbers or strings")
+    return np.frombuffer(data, kind, math.prod(form), start).reshape(form, order="F" if fortran else "C")
+
+
+@lru_cache(maxsize=64)  # files of one kind begin alike, and numpy takes longer over a header than over a frame
+def _parsed(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    stream = io.BytesIO(header)
+    return _reader(np.lib.format.read_magic(stream))(stream)
+
+
+def _reader(version: tuple[int, int]):
+    return np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+
+
 @lru_cache(maxsize=64)
 def shape_of(file: str, stamp: str, key: str) -> tuple[int, ...]:  # noqa: ARG001
     """Shape of one array, without reading it. SourceError as `load`."""
@@ -75,9 +110,7 @@ def _header(file: str, key: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     try:
         with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as member:
             entry = archive.getinfo(f"{key}.npy")
-            version = np.lib.format.read_magic(member)
-            reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            form, fortran, kind = reader(member)
+            form, fortran, kind = _reader(np.lib.format.read_magic(member))(member)
             within = member.tell()
         start = _content(file, entry.header_offset) + within if entry.compress_type == zipfile.ZIP_STORED else 0
     except TORN as error:

@@ -17,13 +17,14 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS
-from raysign.sources._arrays import float32, has, load
+from raysign.sources._arrays import float32, together
 from raysign.sources._features import features
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._points import landmarks
 from raysign.sources._tables import by_first, rows
 
 LAYOUT = "fsl_78"
+ARRAYS = ("X", "mask", "timestamps_ms", "X2048")
 COLUMNS = {name: (name,) for name in ("file", "gloss", "cat")}
 REFERENCE = {name: (name,) for name in ("gloss_id", "label", "cat_id", "category")}
 # what is told of a clip beyond its labels, at the end of its stamp: it is read again when that changes
@@ -127,39 +128,39 @@ def read(ref: ClipRef, options: Options) -> Landmarks:  # noqa: ARG001
     file = Path(ref.path)
     if not file.is_file():
         raise ClipError(f"{file}: the file is missing, and the labels name it; put it there or delete its row")
-    x, points = float32(_array(ref, "X"), ref.path), LAYOUTS[LAYOUT].points
-    mask = _array(ref, "mask") if has(file, "mask") else np.ones((*x.shape[:1], points), bool)
+    try:
+        arrays = together(ref.path, *ARRAYS)
+    except SourceError as error:
+        raise ClipError(str(error)) from None
+    x, points = float32(arrays["X"], ref.path), LAYOUTS[LAYOUT].points
+    mask = arrays.get("mask", np.ones((*x.shape[:1], points), bool))
     if x.shape[1:] != (2 * points,) or mask.shape != (len(x), points) or mask.dtype.kind not in "biuf":
         expected = f"(frames, {2 * points}) and (frames, {points})"
         raise ClipError(f"{file}: X has shape {x.shape} and mask {mask.shape} of {mask.dtype}, expected {expected}")
     values = np.zeros((1, len(x), points, 3), np.float32)
     values[0, ..., :2] = x.reshape(-1, points, 2)
     note = next((text for mark, text in NOTES.items() if ref.stamp.endswith(mark)), "")
-    seen, about = (mask != 0)[None].astype(np.float32), {"fps": _fps(ref), "note": note, **_features(ref, len(x))}
+    seen, about = (
+        (mask != 0)[None].astype(np.float32),
+        {"fps": _fps(ref, arrays), "note": note, **_features(ref, arrays)},
+    )
     return landmarks(values, seen, LAYOUT, ref.path, **about)
 
 
-def _features(ref: ClipRef, frames: int) -> dict:
-    if not has(Path(ref.path), "X2048"):
+def _features(ref: ClipRef, arrays: dict[str, np.ndarray]) -> dict:
+    if "X2048" not in arrays:
         return {}
-    found = features(_array(ref, "X2048"), "inception_v3", ref.path)
-    if len(found) != frames:
-        raise ClipError(f"{ref.path}: X2048 of {len(found)} frames, expected the {frames} of X")
+    found = features(arrays["X2048"], "inception_v3", ref.path)
+    if len(found) != len(arrays["X"]):
+        raise ClipError(f"{ref.path}: X2048 of {len(found)} frames, expected the {len(arrays['X'])} of X")
     return {"features": found, "features_kind": "inception_v3"}
 
 
-def _array(ref: ClipRef, key: str) -> np.ndarray:
-    try:
-        return load(ref.path, ref.stamp, key)
-    except SourceError as error:
-        raise ClipError(str(error)) from None
-
-
-def _fps(ref: ClipRef) -> float:
+def _fps(ref: ClipRef, arrays: dict[str, np.ndarray]) -> float:
     """Frames a second, by the usual time between two; 0 where the file does not tell."""
-    if not has(Path(ref.path), "timestamps_ms"):
+    if "timestamps_ms" not in arrays:
         return 0.0
-    times = float32(_array(ref, "timestamps_ms"), ref.path).reshape(-1)
+    times = float32(arrays["timestamps_ms"], ref.path).reshape(-1)
     steps = np.diff(times[np.isfinite(times)])
     step = float(np.median(steps)) if len(steps) else 0.0
     return 1000 / step if step >= 1 else 0.0  # no camera takes a thousand frames a second

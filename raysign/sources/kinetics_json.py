@@ -6,6 +6,7 @@
 
 import contextlib
 import json
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from raysign.sources._points import surest
 LAYOUT, POINTS, MOST = "openpose_18", 18, 100_000
 SPLITS = ("train", "val", "test")
 LISTING = "_label.json"
+_TAIL = 1024  # bytes
 
 
 class Options(Section):
@@ -73,13 +75,21 @@ def _listed(file: Path) -> dict[str, str]:
 
 def _ref(file: Path, relative: Path, listed: dict[str, str]) -> ClipRef:
     split = next((name for name in SPLITS if relative.parent.name.endswith(name)), None)
-    label = listed.get(file.stem)
-    if label is None:  # read as a whole for it, so that lists are much the faster way
-        with contextlib.suppress(ClipError):
-            label = _clip(file).get("label")
+    label = listed.get(file.stem) or _label(file)
     return ClipRef(
         relative.with_suffix("").as_posix(), str(file), stamp_of(file), (str(label),) if label else (), split=split
     )
+
+
+def _label(file: Path) -> str | None:
+    """The label a clip's file gives: read from its end, where it usually is, else from the whole."""
+    with contextlib.suppress(OSError, ClipError, ValueError):
+        with file.open("rb") as opened:
+            opened.seek(max(0, file.stat().st_size - _TAIL))
+            if told := re.search(rb'"label": *("(?:[^"\\]|\\.)*"), *"label_index": *-?\d+ *}\s*$', opened.read()):
+                return json.loads(told[1])
+        return _clip(file).get("label")
+    return None
 
 
 def read(ref: ClipRef, options: Options) -> Landmarks:
@@ -87,35 +97,27 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
     A frame's people are sorted by their scores, so that places are not persons. ClipError for anything else.
     """
-    frames = _clip(Path(ref.path)).get("data")
+    frames = _clip(Path(ref.path)).get("data") or ()
     try:
-        told = {int(frame["frame_index"]): _people(frame["skeleton"]) for frame in frames or ()}
+        shown = [(int(frame["frame_index"]), one) for frame in frames for one in frame["skeleton"]]
+        pose = np.array([one["pose"] for _, one in shown], np.float32).reshape(len(shown), POINTS, 2)
+        score = np.array([one["score"] for _, one in shown], np.float32).reshape(len(shown), POINTS, 1)
+        at = np.array([number for number, _ in shown], np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ClipError(
             f"{ref.path}: {type(error).__name__} {str(error)[:80]}, expected frame_index and pose, score of 18 points"
         ) from None
-    shown = {number: people for number, people in told.items() if people}
-    if not shown:
-        raise ClipError(f"{ref.path}: nobody in any of {len(frames or ())} frames")
-    first, last = min(shown), max(shown)
-    if first < 0 or last > MOST:
-        raise ClipError(f"{ref.path}: frames numbered {first} to {last}, expected 1 to {MOST} at most")
-    start = min(first, 1)  # published files count from 1
-    values = surest([shown.get(number, ()) for number in range(start, last + 1)], options.persons)
+    people = np.concatenate([pose, np.zeros_like(score), score.clip(0, 1)], axis=2)
+    people[~(np.isfinite(pose).all(-1) & (score[..., 0] > 0))] = np.nan
+    there = np.isfinite(people[..., 0]).any(1)
+    people, at = people[there], at[there]
+    if not len(at):
+        raise ClipError(f"{ref.path}: nobody in any of {len(frames)} frames")
+    if at.min() < 0 or at.max() > MOST:
+        raise ClipError(f"{ref.path}: frames numbered {at.min()} to {at.max()}, expected 1 to {MOST} at most")
+    at -= min(at.min(), 1)  # published files count from 1
+    values = surest(people, at, int(at.max()) + 1, options.persons)
     return Landmarks(np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., 3]), LAYOUT, options.fps)
-
-
-def _people(skeletons: list[dict]) -> list[np.ndarray]:
-    """(18, 4) of x, y, z and score for each of the people of a frame."""
-    found = []
-    for one in skeletons:
-        pose, score = np.array(one["pose"], np.float32).reshape(POINTS, 2), np.array(one["score"], np.float32)
-        person = np.concatenate([pose, np.zeros((POINTS, 1), np.float32), score.reshape(POINTS, 1)], axis=1)
-        person[~(np.isfinite(person).all(1) & (score > 0))] = np.nan
-        if np.isfinite(person).any():
-            person[:, 3] = np.clip(person[:, 3], 0, 1)
-            found.append(person)
-    return found
 
 
 def _clip(file: Path) -> dict[str, Any]:

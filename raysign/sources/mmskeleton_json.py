@@ -73,28 +73,28 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     ClipError for anything else.
     """
     try:
-        frames, size = _frames(mapping(Path(ref.path)))
+        people, at, count, size = _people(mapping(Path(ref.path)))
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ClipError(
             f"{ref.path}: {type(error).__name__} {str(error)[:80]}, expected info, annotations and their keypoints"
         ) from None
-    if not any(frames):
-        raise ClipError(f"{ref.path}: nobody in any of {len(frames)} frames")
-    x = surest(frames, options.persons)
+    if not people:
+        raise ClipError(f"{ref.path}: nobody in any of {count} frames")
+    x = surest(np.stack(people), np.array(at), count, options.persons)
     name = layout_by_points(options.layout, x.shape[2], ref.path)
     x[..., :2] /= np.array(size, np.float32)
     return landmarks(x[..., :3], x[..., 3], name, ref.path, fps=options.fps, width=size[0], height=size[1])
 
 
-def _frames(tree: dict[str, Any]) -> tuple[list[list[np.ndarray]], tuple[int, int]]:
-    """For each frame its people, (V, 4) of x, y, z and score; and the video's width and height."""
+def _people(tree: dict[str, Any]) -> tuple[list[np.ndarray], list[int], int, tuple[int, int]]:
+    """Everyone found, (V, 4) of x, y, z and score, and in which frame; the number of frames, the width and height."""
     info = tree["info"]
     width, height = (int(side) for side in info["resolution"])
     channels, shape = list(info["keypoint_channels"]), (int(info["num_keypoints"]), len(info["keypoint_channels"]))
     count = int(info["num_frame"])
     if width < 1 or height < 1 or not 0 < count <= MOST:
         raise ValueError(f"{count} frames of {width} x {height} pixels")
-    frames: list[list[np.ndarray]] = [[] for _ in range(count)]
+    people, at = [], []
     for seen in tree["annotations"]:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, which is not seen
             given = np.asarray(seen["keypoints"], np.float32).reshape(shape)
@@ -103,7 +103,8 @@ def _frames(tree: dict[str, Any]) -> tuple[list[list[np.ndarray]], tuple[int, in
         for i, channel in enumerate(("x", "y", "z", "score")):
             if channel in channels:
                 person[:, i] = given[:, channels.index(channel)]
-        if (number := int(seen["frame_index"])) < 0:
-            raise ValueError(f"frame_index {number}")
-        frames[number].append(person)
-    return frames, (width, height)
+        if not 0 <= (number := int(seen["frame_index"])) < count:
+            raise IndexError(f"frame_index {number} of {count} frames")
+        people.append(person)
+        at.append(number)
+    return people, at, count, (width, height)

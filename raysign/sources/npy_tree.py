@@ -13,7 +13,7 @@ from raysign.config import AnyPath
 from raysign.errors import ClipError, SourceError
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources import npz
-from raysign.sources._arrays import TORN, float32
+from raysign.sources._arrays import TORN, float32, npy
 from raysign.sources._media import stamp_of
 from raysign.sources.npz import Part
 from raysign.store import fingerprint
@@ -56,7 +56,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     vectors = []
     for file in _frames(Path(ref.path)):
         try:
-            vectors.append(float32(np.load(file, allow_pickle=False), str(file)).reshape(-1))
+            vectors.append(float32(npy(file.read_bytes()), str(file)).reshape(-1))
         except TORN as error:
             raise ClipError(f"{file}: not readable as npy ({str(error)[:80]})") from None
         if len(vectors[-1]) != len(vectors[0]):

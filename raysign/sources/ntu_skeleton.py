@@ -103,21 +103,22 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         raise ClipError(f"{ref.path}: not readable ({error})") from None
     try:
         frames = [dict(_bodies(flow)) for _ in range(_count(flow, 100_000))]
+        return _stacked(ref, frames, options.persons)
     except StopIteration:
         raise ClipError(f"{ref.path}: ends in the middle of a frame") from None
     except ValueError as error:
         raise ClipError(f"{ref.path}: found {str(error)[:80]}, expected numbers in NTU's order") from None
-    return _stacked(ref, frames, options.persons)
 
 
-def _bodies(flow: Iterator[str]) -> list[tuple[str, np.ndarray]]:
-    """(id, (25, 12)) of each body of the next frame."""
+def _bodies(flow: Iterator[str]) -> list[tuple[str, list[str]]]:
+    """(id, words of x, y, z and state of its joints) of each body of the next frame."""
     found = []
     for _ in range(_count(flow, 100)):
         identity = _some(flow, 10)[0]
         if (joints := _count(flow, 100)) != JOINTS:
             raise ValueError(f"{joints} joints")
-        found.append((identity, float32(np.array(_some(flow, 12 * JOINTS), float), identity).reshape(JOINTS, 12)))
+        words = _some(flow, 12 * JOINTS)
+        found.append((identity, [word for i in (0, 1, 2, 11) for word in words[i::12]]))
     return found
 
 
@@ -133,15 +134,16 @@ def _count(flow: Iterator[str], most: int) -> int:
     return count
 
 
-def _stacked(ref: ClipRef, frames: list[dict[str, np.ndarray]], most: int) -> Landmarks:
+def _stacked(ref: ClipRef, frames: list[dict[str, list[str]]], most: int) -> Landmarks:
+    """The bodies that are in most frames. ValueError for a word that is no number."""
     shown = Counter(identity for frame in frames for identity in frame)
     if not shown:
         raise ClipError(f"{ref.path}: no body in any of {len(frames)} frames")
-    kept = [identity for identity, _ in shown.most_common(most)]
-    values = np.full((len(kept), len(frames), JOINTS, 12), np.nan, np.float32)
-    for t, frame in enumerate(frames):
-        for person, identity in enumerate(kept):
-            if identity in frame:
-                values[person, t] = frame[identity]
-    visibility = np.asarray(TRACKED, np.float32)[np.clip(np.nan_to_num(values[..., -1]), 0, 2).astype(int)]
+    kept = {identity: person for person, (identity, _) in enumerate(shown.most_common(most))}
+    told = [(kept[who], t, words) for t, frame in enumerate(frames) for who, words in frame.items() if who in kept]
+    person, at = np.array([place[:2] for place in told]).T
+    values = np.full((len(kept), len(frames), JOINTS, 4), np.nan, np.float32)
+    numbers = float32(np.array([words for _, _, words in told], float), ref.path)  # all at once: much the faster way
+    values[person, at] = numbers.reshape(-1, 4, JOINTS).swapaxes(1, 2)
+    visibility = np.asarray(TRACKED, np.float32)[np.clip(np.nan_to_num(values[..., 3]), 0, 2).astype(int)]
     return landmarks(values[..., :3], visibility, LAYOUT, ref.path, fps=FPS)

@@ -79,7 +79,9 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         raise ClipError(f"{ref.path}: bodies of {', '.join(map(str, sorted(bodies)))} points, expected 18 or 25")
     name = f"openpose_{bodies.pop() + MORE[options.points]}"
     whole = skeleton.layout(name)
-    x = surest([[_points(person, whole, ref) for person in people] for people in frames], options.persons)
+    found = np.stack([_points(person, whole, ref) for people in frames for person in people])
+    at = np.repeat(np.arange(len(frames)), [len(people) for people in frames])
+    x = surest(found, at, len(frames), options.persons)
     width, height = _size(x[..., :2], options, ref)
     x[..., :2] /= np.array([width or 1, height or 1], np.float32)
     values = np.concatenate([x[..., :2], np.zeros_like(x[..., 2:])], axis=-1)
