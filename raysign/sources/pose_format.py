@@ -6,6 +6,7 @@ file is a skeleton of its own, a part for each component. Points in metres (POSE
 """
 
 from dataclasses import replace
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal
@@ -105,6 +106,7 @@ def _within_the_image(found: Landmarks) -> Landmarks:
 # ---------------------------------------------------------------- what the header's points are to us
 
 
+@lru_cache(maxsize=16)  # the files of a set have one header
 def _layout(components: tuple[Component, ...]) -> tuple[str, list[int], list[int]]:
     """The layout of a file; its points that are kept, and where in the layout each of them goes."""
     starts = [0, *accumulate(len(component.points) for component in components)]
