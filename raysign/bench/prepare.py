@@ -22,6 +22,7 @@ from raysign import config, engine, pipeline, schema, store
 from raysign.bench import _made
 from raysign.bench._peak import Peak
 from raysign.clips import prepare
+from raysign.errors import ConfigError
 from raysign.skeleton import LAYOUTS
 from raysign.writers._landmark_rows import rows
 
@@ -30,15 +31,16 @@ LAYOUT_OF = {75: "holistic_75", 543: "holistic_543"}
 MADE = 2000  # different files; more clips are the same files under further names
 
 
-def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[str, ...] = ("shoulder_centered",),
+def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[str, ...] | str = ("shoulder_centered",),
         repeats: int = 3, sample: int = 300, cpus: int | None = None, memory: bool = True) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
     clips: files. points: of a frame, 75 or 543. frames: mean length; clips are a third shorter to a third longer.
-    recipes: kinds of `prepare`, with their defaults; the ratios that have a target are of the first. repeats: each time
-    is the best of so many. sample: files that the baselines read. memory: also run with a tenth of the clips and
-    compare the peak memory.
+    recipes: kinds of `prepare`, with their defaults, or `all`; the ratios that have a target are of the first.
+    repeats: each time is the best of so many. sample: files that the baselines read. memory: also run with a tenth of
+    the clips and compare the peak memory.
     """
+    recipes = _recipes(LAYOUT_OF[points]) if recipes == "all" else tuple(recipes)
     files, few = made_files(clips, points, frames), made_files(max(1, clips // 10), points, frames)
     cluster = config.Ray.model_validate({"cpus": cpus})
     engine.connect(cluster)
@@ -59,6 +61,19 @@ def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[s
         shutil.rmtree(workplace, ignore_errors=True)
     _print(found)
     return found
+
+
+def _recipes(layout: str) -> tuple[str, ...]:
+    """The recipes that can make clips of the layout, the default one first."""
+    found = []
+    for kind in config.kinds("prepare"):
+        recipe = config.kind_module("prepare", kind)
+        try:
+            recipe.skeleton(recipe.Options.model_validate({}), layout)
+        except (ConfigError, ValueError):  # not of this layout, or not without settings
+            continue
+        found.append(kind)
+    return tuple(sorted(found, key=lambda kind: kind != "shoulder_centered"))
 
 
 # ---------------------------------------------------------------- the files
