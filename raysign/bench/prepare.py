@@ -22,7 +22,7 @@ from raysign import config, engine, pipeline, schema, store
 from raysign.bench import _made
 from raysign.bench._peak import Peak
 from raysign.clips import prepare
-from raysign.errors import ConfigError
+from raysign.errors import ClipError, ConfigError
 from raysign.skeleton import LAYOUTS
 from raysign.writers._landmark_rows import rows
 
@@ -69,8 +69,8 @@ def _recipes(layout: str) -> tuple[str, ...]:
     for kind in config.kinds("prepare"):
         recipe = config.kind_module("prepare", kind)
         try:
-            recipe.skeleton(recipe.Options.model_validate({}), layout)
-        except (ConfigError, ValueError):  # not of this layout, or not without settings
+            recipe.apply(_made.landmarks(0, layout, 30), recipe.Options.model_validate({}))
+        except (ConfigError, ClipError, ValueError):  # not of such landmarks, or not without settings
             continue
         found.append(kind)
     return tuple(sorted(found, key=lambda kind: kind != "shoulder_centered"))
