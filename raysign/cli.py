@@ -80,7 +80,7 @@ def extract(config):
     """Videos and images to landmarks, with MediaPipe on every CPU."""
     from raysign import pipeline
 
-    click.echo(pipeline.describe(pipeline.extract(config), config.landmarks_dir))
+    _told(pipeline.extract(config), config.landmarks_dir)
 
 
 @verb("import")
@@ -88,7 +88,16 @@ def import_(config):
     """Landmark files of other formats to landmarks."""
     from raysign import pipeline
 
-    click.echo(pipeline.describe(pipeline.import_landmarks(config), config.landmarks_dir))
+    _told(pipeline.import_landmarks(config), config.landmarks_dir)
+
+
+def _told(card: dict, directory: Path) -> None:
+    """Say what a landmarks stage holds; exit code 1 when no clip could be used."""
+    from raysign import pipeline
+
+    click.echo(pipeline.describe(card, directory))
+    if not card["counts"]["clips"]:
+        sys.exit(1)
 
 
 @verb()

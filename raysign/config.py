@@ -50,6 +50,7 @@ ResultPath = Annotated[Path, BeforeValidator(_expand_result)]
 
 # ---------------------------------------------------------------- open families: a kind is the name of a file
 
+DEFAULT_KIND = {"source": "video_folder", "prepare": "shoulder_centered", "model": "stgcn", "task": "classification"}
 FAMILIES = {
     "source": "raysign.sources",
     "prepare": "raysign.clips.recipes",
@@ -79,12 +80,12 @@ def kind_module(family: str, kind: str):
     return import_module(name)
 
 
-def _family(name: str, default: str):
+def _family(name: str):
     """A config field whose class is `Options` of the module its `kind` names."""
 
     def choose(value: Any) -> Any:
         if isinstance(value, dict):
-            kind = value.get("kind", default)
+            kind = value.get("kind", DEFAULT_KIND[name])
             return _validate(kind_module(name, str(kind)).Options, {**value, "kind": kind}, f"{name}.")
         return value
 
@@ -214,13 +215,13 @@ class Config(Section):
         None, description="landmark store to share between runs; None: <out>/landmarks"
     )
     seed: int = Field(0, ge=0, description="of splits, initial weights, shuffling and augmentation")
-    source: _family("source", "video_folder")  # type: ignore[valid-type]
+    source: _family("source")  # type: ignore[valid-type]
     extract: Extract = Extract()  # pyright: ignore[reportCallIssue]
-    prepare: _family("prepare", "shoulder_centered")  # type: ignore[valid-type]
+    prepare: _family("prepare")  # type: ignore[valid-type]
     split: Split = Split()  # pyright: ignore[reportCallIssue]
     augment: Augment = Augment()  # pyright: ignore[reportCallIssue]
-    model: _family("model", "stgcn")  # type: ignore[valid-type]
-    task: _family("task", "classification")  # type: ignore[valid-type]
+    model: _family("model")  # type: ignore[valid-type]
+    task: _family("task")  # type: ignore[valid-type]
     train: Train = Train()  # pyright: ignore[reportCallIssue]
     evaluate: Evaluate = Evaluate()  # pyright: ignore[reportCallIssue]
     mlflow: Mlflow = Mlflow()  # pyright: ignore[reportCallIssue]
@@ -250,9 +251,10 @@ def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
     An argument is a YAML file, a dotted override (`train.lr=3e-4`) or a path to read from (sets `source.path`).
     `base` is a tree the arguments are merged over. Raises ConfigError naming the file or key at fault.
     """
-    tree = dict(base or {})
+    tree, arguments = dict(base or {}), list(arguments)
+    detecting = not any(argument.startswith("source.kind=") for argument in arguments)
     for argument in arguments:
-        tree = _merge(tree, _tree_of(argument))
+        tree = _merge(tree, _tree_of(argument, detecting))
     for key in tree:  # before anything else, or a section that is missing would hide a misspelt one
         if key not in Config.model_fields:
             raise ConfigError(f"{key}: unknown key{nearest(key, Config.model_fields)}")
@@ -272,8 +274,8 @@ def section(family: str, arguments: Iterable[str]) -> Section:
     return _validate(kind_module(family, kind).Options, {**tree, "kind": kind}, f"{family}.")
 
 
-def _tree_of(argument: str) -> dict:
-    """The (partial) config tree that one command-line argument stands for."""
+def _tree_of(argument: str, detecting: bool = True) -> dict:
+    """The (partial) config tree of one command-line argument; `detecting` finds out of what kind a path is."""
     if argument.endswith((".yaml", ".yml")) and "=" not in argument:
         return read_yaml(Path(argument))
     key, equals, value = argument.partition("=")
@@ -286,6 +288,8 @@ def _tree_of(argument: str) -> dict:
             leaf = {part: leaf}
         return leaf
     if Path(argument).exists():
+        if not detecting:
+            return {"source": {"path": argument}}
         from raysign.sources import detect  # late: a source pulls in pyarrow or numpy
 
         return {"source": {"kind": detect(Path(argument)), "path": argument}}
@@ -313,11 +317,24 @@ def _merge(under: dict, over: dict) -> dict:
     for key, value in over.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, dict):
-            changed = key in FAMILIES and "kind" in value and "kind" in old and value["kind"] != old["kind"]
-            merged[key] = value if changed else _merge(old, value)
+            merged[key] = _merge(_of_kind(key, old, str(value["kind"])) if "kind" in value else old, value)
         else:
             merged[key] = value
     return merged
+
+
+def _of_kind(family: str, section: dict, kind: str) -> dict:
+    """What a section keeps that is to be of `kind`: nothing when it was said to be of another.
+
+    When it was not said of what kind it is, settings that only the default kind has were meant for that one.
+    """
+    if family not in FAMILIES or section.get("kind") == kind:
+        return section
+    if "kind" in section:
+        return {}
+    ours = kind_module(family, kind).Options.model_fields
+    theirs = kind_module(family, DEFAULT_KIND.get(family, kind)).Options.model_fields
+    return {key: value for key, value in section.items() if key in ours or key not in theirs}
 
 
 def _validate(section: type[BaseModel], tree: dict, prefix: str = "") -> Any:

@@ -269,7 +269,13 @@ def describe(card: dict, directory: Path) -> str:
     """A stage's card in some lines."""
     counts = {name: value for name, value in card["counts"].items() if not isinstance(value, dict)}
     lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
-    lines += [f"  dropped {count}: {reason}" for reason, count in card["dropped"].items()]
+    examples = card.get("examples", {})
+    for reason, count in card["dropped"].items():
+        example = examples.get(reason, reason)
+        lines.append(f"  dropped {count}: {example}" if count == 1 else f"  dropped {count}: {reason}")
+        lines += [f"    such as {example}"] if count > 1 and example != reason else []
+    if examples:
+        lines.append(f"  all of them, with their reasons: {directory / 'quarantine.parquet'}")
     lines += [f"  {card['audit']['said']}"] if card.get("audit") else []
     return "\n".join(lines)
 

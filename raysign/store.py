@@ -102,7 +102,9 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise StoreError(f"{path}: not readable ({error}); delete it and run the stage again") from None
     wrote = (table.schema.metadata or {}).get(b"raysign.schema", b"").decode()
     if wrote and wrote.split("/")[1] != str(VERSION):
-        raise StoreError(f"{path}: schema {wrote}, expected version {VERSION}; run the stage again with this raysign")
+        raise StoreError(
+            f"{path}: schema {wrote}, expected version {VERSION}; delete {path.parent} and run the stage again"
+        )
     return table
 
 

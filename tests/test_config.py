@@ -80,3 +80,20 @@ def test_the_demo_is_the_shipped_config_of_that_name(tmp_path):
 
     shipped = config.load([str(Path(__file__).parents[1] / "configs" / "demo.yaml"), f"out={tmp_path}"])
     assert demo_config(tmp_path) == shipped
+
+
+def test_settings_of_the_default_kind_do_not_hinder_another(tmp_path):
+    (tmp_path / "a.yaml").write_text("source: {kind: synthetic}\nprepare: {scale: shoulders, max_frames: 9}\n")
+    assert config.load([str(tmp_path / "a.yaml")]).prepare.scale == "shoulders"
+    found = config.load([str(tmp_path / "a.yaml"), "prepare.kind=hand_84"]).prepare
+    assert (found.kind, found.max_frames) == ("hand_84", 9)
+    assert "did you mean 'max_frames'" in refusal(
+        "source.kind=synthetic", "prepare.max_frame=9", "prepare.kind=hand_84"
+    )
+
+
+def test_a_path_is_of_the_kind_that_is_told_wherever_it_is_told(tmp_path):
+    for arguments in ((str(tmp_path), "source.kind=npz"), (f"source.path={tmp_path}", "source.kind=npz")):
+        for order in (arguments, arguments[::-1]):
+            source = config.load(order).source
+            assert (source.kind, source.path) == ("npz", tmp_path)

@@ -123,7 +123,7 @@ def test_the_card_keeps_what_is_missing_and_says_it(folder):
 
 
 def test_a_folder_without_any_listed_video_is_refused(folder):
-    with pytest.raises(SourceError, match=r"none of the 4 videos listed in list\.json is there"):
+    with pytest.raises(SourceError, match=r"none of the videos is there; 4 of 4 listed videos are missing"):
         listed(folder / "list.json", videos=folder / "nowhere")
 
 

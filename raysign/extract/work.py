@@ -129,7 +129,9 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
     who = ["id", "source", "gloss", "signer"]
     listed = bad.select([*who, "error"]).rename_columns([*who, "reason"])
     store.write_table(directory / "quarantine.parquet", listed)
-    reasons = Counter(map(_reason_class, bad["error"].to_pylist(), bad["source"].to_pylist()))
+    errors, sources = bad["error"].to_pylist(), bad["source"].to_pylist()
+    reasons = Counter(map(_reason_class, errors, sources))
+    examples = dict(zip(map(_reason_class, errors, sources), errors, strict=True))
     good = table.filter(table["error"].is_null())
     frames, cpu = sum(row["frames"] for row in rows), sum(row["cpu_seconds"] for row in rows)
     speed = {
@@ -145,7 +147,7 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
         },
         run={"read": sum(row["clips"] for row in rows), "kept": work.kept, "recovered": work.recovered},
         speed=speed if frames else work.before.get("speed", speed), seen=_seen(good), gone=sorted(work.gone),
-        audit=audit,
+        audit=audit, examples=examples,
     )  # fmt: skip
     release(directory)
     return card

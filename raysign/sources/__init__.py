@@ -22,5 +22,5 @@ def detect(path: Path) -> str:
     fitting = [kind for kind in kinds("source") if kind_module("source", kind).recognises(path)]
     if len(fitting) != 1:
         found = f"several kinds of source ({', '.join(fitting)})" if fitting else "no kind of source raysign knows"
-        raise SourceError(f"{path}: looks like {found}; give source.kind=KIND source.path={path}")
+        raise SourceError(f"{path}: looks like {found}; give source.kind=KIND, one of {', '.join(kinds('source'))}")
     return fitting[0]

@@ -18,6 +18,8 @@ from raysign.errors import SourceError, nearest
 from raysign.schema import ClipRef
 from raysign.sources._media import require_unique, stamp_of
 
+ALSO_CALLED = {"label": "gloss", "sign": "gloss", "class": "gloss", "word": "gloss", "speaker": "signer",
+               "participant_id": "signer", "subset": "split"}  # fmt: skip
 COLUMNS = ("path", "gloss", "signer", "split", "category", "id", "start", "end", "start_frame", "end_frame")
 
 
@@ -47,6 +49,8 @@ def clips(options: Options) -> list[ClipRef]:
         near = ", ".join(unknown) or "none"
         raise SourceError(f"{options.path}: no column `path` (found {near}); expected {', '.join(COLUMNS)}")
     for key in unknown:
+        if (meant := ALSO_CALLED.get(key)) and meant not in entries[0]:
+            raise SourceError(f"{options.path}: column {key!r} is not known; call it `{meant}`")
         if near := nearest(key, COLUMNS):
             raise SourceError(f"{options.path}: column {key!r} is not known{near}")
     root = options.root or options.path.parent

@@ -74,9 +74,7 @@ def clips(options: Options) -> list[ClipRef]:
     listed, there = instances(options), _videos(options)
     found = [_clip(one, there[one.video], options) for one in listed if one.video in there]
     if not found:
-        raise SourceError(
-            f"{_folder(options)}: none of the {len(listed)} videos listed in {options.path.name} is there"
-        )
+        raise SourceError(f"{_folder(options)}: none of the videos is there; {audit(options)['said']}")
     if len(found) < len(listed):
         _LOG.warning("%s", audit(options)["said"])
     return require_unique(found, options.path)
