@@ -54,13 +54,21 @@ CLIPS = [  # id, glosses, signer, split, frames
 ]
 
 
-def filled(directory: Path, name="holistic_75", *, split=True, shards=2, clips=CLIPS) -> tuple[Path, dict]:
+SPLITS = {  # what a source may say of them
+    "split": [clip[3] for clip in CLIPS],
+    "mixed": ["Training", None, "dev", "test", "../../EVIL", "val", "val"],
+    "unsplit": [None] * len(CLIPS),
+}
+MEANT = {"Training": "train", "dev": "val", "../../EVIL": None}  # others are what they are
+
+
+def filled(directory: Path, name="holistic_75", *, splits="split", shards=2, clips=CLIPS) -> tuple[Path, dict]:
     """A finished store of the clips, one of them of two persons if the layout has no hands; and what is in it."""
     rng, rows, content = np.random.default_rng(0), [], {}
-    for i, (identity, gloss, signer, part, frames) in enumerate(clips):
+    for i, (identity, gloss, signer, _, frames) in enumerate(clips):
         persons = 2 if i == 3 and "hand" not in str(layout(name).parts) else 1
         found = made_up(rng, name, frames, persons, *([] if i else [(0, 0), 0.0]))
-        ref = ClipRef(identity, "x", "1", gloss, category="greeting", signer=signer, split=part if split else None)
+        ref = ClipRef(identity, "x", "1", gloss, category="greeting", signer=signer, split=SPLITS[splits][i])
         rows.append(schema.landmarks_row(ref, "made up", found))
         content[identity] = ref, found
     rows.append(schema.landmarks_row(ClipRef("bad", "x", "1", ("hello",)), "made up", "torn"))
@@ -147,6 +155,15 @@ LOST = {
     "stgcn_npy": lambda found: flat(found) if found.layout in SCORED else no_visibility(found),
     "pyskl_pickle": lambda found: flat(found) if found.layout in SCORED else found,
 }
+KEPT = {  # what comes back besides the gloss and what is seen where
+    "fsl_npz": ("split", "category", "fps"),
+    "gesture_parquet": ("split", "signer"),
+    "gislr_parquet": ("split", "signer"),
+    "npz": ("split", "signer"),
+    "pose_format": ("split", "signer", "fps", "size"),  # split and signer are names of folders above the gloss's
+    "pyskl_pickle": ("split",),  # the size where there are pixels
+    "stgcn_npy": ("split",),
+}
 NEAR = {"stgcn_npy": 6e-8, "pyskl_pickle": 5e-4, "pose_format": 1e-6}  # largest difference of two numbers; others: none
 
 
@@ -155,11 +172,11 @@ NEAR = {"stgcn_npy": 6e-8, "pyskl_pickle": 5e-4, "pose_format": 1e-6}  # largest
     [(kind, name) for kind in KINDS for name in writer(kind).LAYOUTS or ANY],
     ids=lambda word: "own" if word == OWN else word,
 )
-@pytest.mark.parametrize("split", [True, False], ids=["split", "unsplit"])
-def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_lost(tmp_path, kind, name, split):
+@pytest.mark.parametrize("splits", SPLITS)
+def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_lost(tmp_path, kind, name, splits):
     if writer(kind).READ_BY not in config.kinds("source"):
         pytest.skip(f"no source {writer(kind).READ_BY} yet")
-    directory, content = filled(tmp_path / "landmarks", name, split=split)
+    directory, content = filled(tmp_path / "landmarks", name, splits=splits)
     card = convert(directory, tmp_path / "out", kind)
     found = read_back(tmp_path / "out", card)
     assert set(found) | {row["id"] for row in listed(tmp_path / "out") if row["left_out"]} == {*content, "bad", "gone"}
@@ -167,14 +184,30 @@ def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_l
     for identity, (ref, landmarks) in found.items():
         told, before = content[identity]
         assert ref.gloss == told.gloss
+        kept = () if kind == "pose_format" and not told.gloss else KEPT[kind]
+        meant = replace(told, split=MEANT.get(str(told.split), told.split))
         for what in ("signer", "split", "category"):
-            assert getattr(ref, what) in (getattr(told, what), None if what in card["loses"] else getattr(told, what))
+            assert getattr(ref, what) == (getattr(meant, what) if what in kept else None), what
+        if before.fps and before.values.shape[1] > 1:
+            assert landmarks.fps == pytest.approx(before.fps if "fps" in KEPT[kind] else 0)
+        if before.width:
+            sized = "size" in KEPT[kind] or (kind, name in SCORED) == ("pyskl_pickle", True)
+            assert (landmarks.width, landmarks.height) == ((before.width, before.height) if sized else (0, 0))
         expected = LOST.get(kind, lambda landmarks: landmarks)(before)
         assert landmarks.layout == expected.layout
         for array in ("values", "visibility"):
             np.testing.assert_allclose(getattr(landmarks, array), getattr(expected, array), 0, NEAR.get(kind, 0))
-        if "frames a second" not in card["loses"] and before.fps and before.values.shape[1] > 1:
-            assert landmarks.fps == pytest.approx(before.fps)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_split_of_a_source_leads_out_of_the_folder(tmp_path, kind):
+    name = (writer(kind).LAYOUTS or ANY)[0]
+    directory, _ = filled(tmp_path / "landmarks", name, splits="mixed")
+    convert(directory, tmp_path / "a" / "b" / "out", kind)
+    inside = {tmp_path / "a", tmp_path / "a" / "b"}
+    ours = {path for path in tmp_path.rglob("*") if not {directory, tmp_path / "a/b/out"} & {path, *path.parents}}
+    assert ours == inside
+    assert not [path for path in (tmp_path / "a/b/out").rglob("*") if "EVIL" in path.name]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -2,7 +2,8 @@
 
 class Options(Section)                kind (its file's name), and what can be chosen
 LAYOUTS: tuple of names               layouts it can hold, side by side too; empty: any, but one for all clips
-LOSES: str                            what of LANDMARKS does not come back, in a sentence
+LOSES: str                            what of LANDMARKS does not come back, in a sentence, besides splits other than
+                                      train, val and test, which none of them holds
 READ_BY: str                          the kind of source that reads it back
 left_out(clip, options) -> str        why a clip cannot be held, as far as is known before it is read; "" when it can
 write(clips, landmarks, out, options) -> list
@@ -23,6 +24,8 @@ from raysign import store
 from raysign.config import Section, kind_module
 from raysign.errors import ConfigError, StoreError
 from raysign.writers._clips import Plan, plan, stream
+
+_LOSES = "A split that is none of train, val and test is lost."
 
 
 def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
@@ -49,7 +52,7 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
             unfinished, "convert", made.key, config={"to": options.model_dump(mode="json")},
             counts={"clips": len(made.clips), "frames": sum(clip.frames for clip in made.clips)},
             dropped=dict(Counter(made.left_out.values()).most_common()), seconds=time.time() - began,
-            landmarks=str(landmarks_dir), loses=writer.LOSES,
+            landmarks=str(landmarks_dir), loses=f"{writer.LOSES} {_LOSES}",
             source={"kind": writer.READ_BY, "path": str(out), **writer.source(made.clips, out, options)},
         )  # fmt: skip
         if out.exists():

@@ -13,7 +13,7 @@ import pyarrow as pa
 from raysign import store
 from raysign.config import Section
 from raysign.errors import ConfigError, StoreError
-from raysign.schema import VERSION, Landmarks, landmarks_of
+from raysign.schema import VERSION, Landmarks, canonical_split, landmarks_of
 from raysign.skeleton import NO_POINTS, layout
 
 _LONGEST = 80  # characters of a name: file systems allow 255 bytes, and formats add their own endings
@@ -24,7 +24,8 @@ class Clip:
     """What is known of a clip before its landmarks are read.
 
     name: its id as a file name without dots, different from all others also where upper and lower case are one.
-    gloss: "" when unlabelled. fps, width, height: 0 when unknown.
+    gloss: "" when unlabelled. split: train, val, test or None, fit for the name of a file, unlike what the source may
+    have said. fps, width, height: 0 when unknown.
     """
 
     id: str
@@ -89,8 +90,11 @@ def _unusable(row: dict, gone: set[str]) -> str:
 
 
 def _clip(row: dict, name: str) -> Clip:
-    told = {key: row[key] for key in _KNOWN} | {"gloss": "".join(row["gloss"])}
-    return Clip(row["id"], name, **{**told, **{key: row[key] or 0 for key in ("fps", "width", "height")}})
+    told: dict[str, Any] = {key: row[key] for key in _KNOWN} | {
+        key: row[key] or 0 for key in ("fps", "width", "height")
+    }
+    told |= {"gloss": "".join(row["gloss"]), "split": canonical_split(row["split"])}
+    return Clip(row["id"], name, **told)
 
 
 def _require_layouts(writer: Any, options: Section, found: list[str]) -> None:
