@@ -13,11 +13,16 @@ write(clips, landmarks, out, options) -> list
 source(clips, out, options) -> dict   the settings with which READ_BY reads `out`, besides kind and path
 """
 
+import glob
+import os
+import platform
+import secrets
 import shutil
 import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 from tqdm import tqdm
 
 from raysign import store
@@ -39,10 +44,9 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
     out = out.absolute()
     began, writer = time.time(), kind_module("to", options.kind)  # pyright: ignore[reportAttributeAccessIssue]
     made = plan(landmarks_dir, writer, options)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if _holds_something(out):
         return _earlier(out, made)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run has left
+    unfinished = _unfinished(out)
     try:
         unfinished.mkdir(parents=True)
         landmarks = tqdm(stream(landmarks_dir, made.clips), "convert", len(made.clips), unit="clip")
@@ -55,14 +59,28 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
             landmarks=str(landmarks_dir), loses=f"{writer.LOSES} {_LOSES}",
             source={"kind": writer.READ_BY, "path": str(out), **writer.source(made.clips, out, options)},
         )  # fmt: skip
-        if out.exists():
-            out.rmdir()  # it is empty
-        unfinished.rename(out)
+        unfinished.rename(out)  # an empty folder gives way
     except OSError as error:
+        if _holds_something(out):  # another run was faster
+            return _earlier(out, made)
         raise StoreError(f"{out}: cannot be written ({error.strerror or error}); make room or name another") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return card
+
+
+def _unfinished(out: Path) -> Path:
+    """A folder's name beside `out` for this run alone; what killed runs on this machine have left there is removed."""
+    stem = f".{out.name}.{platform.node()}"
+    for left in out.parent.glob(f"{glob.escape(stem)}.*.*.unfinished"):
+        process = left.name.split(".")[-3]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    return out.with_name(f"{stem}.{os.getpid()}.{secrets.token_hex(4)}.unfinished")
+
+
+def _holds_something(out: Path) -> bool:
+    return out.exists() and (not out.is_dir() or any(out.iterdir()))
 
 
 def _earlier(out: Path, made: Plan) -> dict:
