@@ -76,6 +76,16 @@ PREDICTIONS = _schema(
 )
 
 
+SPLITS = ("train", "val", "test")
+_ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+
+
+def canonical_split(told: str | None) -> str | None:
+    """The one of SPLITS that a source means, in whatever case or by another name of it; None for anything else."""
+    word = (told or "").strip().lower()
+    return word if word in SPLITS else _ALIASES.get(word)
+
+
 FEATURE_SIZES = {"inception_v3": 2048, "phonological_36": 36}  # F of the kinds that raysign knows
 
 

@@ -7,6 +7,7 @@ import pytest
 from raysign import config
 from raysign.clips import split
 from raysign.errors import ConfigError
+from raysign.schema import SPLITS
 
 
 def settings(**changes):
@@ -45,8 +46,8 @@ def test_known_signers_are_held_out_whole():
     clips = corpus(signers=12)
     found = assign(clips)
     assert found.kind == "signer"
-    sides = {name: {s for s, n in zip(clips[2], found.names, strict=True) if n == name} for name in split.NAMES}
-    assert [len(sides[name]) for name in split.NAMES] == [8, 2, 2]
+    sides = {name: {s for s, n in zip(clips[2], found.names, strict=True) if n == name} for name in SPLITS}
+    assert [len(sides[name]) for name in SPLITS] == [8, 2, 2]
     assert sum(len(side) for side in sides.values()) == len(set(clips[2]))
 
 

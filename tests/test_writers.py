@@ -2,9 +2,14 @@
 
 import csv
 import json
+import os
 import pickle
+import platform
 import shlex
 import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +24,7 @@ from raysign.skeleton import LAYOUTS, border_visibility, layout, text_of
 from raysign.sources import landmark_parquet
 from raysign.sources._declared import Declaration
 from raysign.sources.stgcn_npy import SCORED
-from raysign.writers._clips import file_names
+from raysign.writers._clips import file_names, zeros_on_disk
 
 KINDS = config.kinds("to")
 OWN = text_of(Declaration.model_validate({"name": "own", "points": ["a", "b", "c"], "bones": [["a", "b"]]}).skeleton())
@@ -54,13 +59,22 @@ CLIPS = [  # id, glosses, signer, split, frames
 ]
 
 
-def filled(directory: Path, name="holistic_75", *, split=True, shards=2, clips=CLIPS) -> tuple[Path, dict]:
+MIXED = ("Training", None, "dev", "test", "../../EVIL", "val", "val")
+SPLITS = {
+    "split": CLIPS,
+    "mixed": [(*clip[:3], split, clip[4]) for clip, split in zip(CLIPS, MIXED, strict=True)],
+    "unsplit": [(*clip[:3], None, clip[4]) for clip in CLIPS],
+}
+MEANT = {"Training": "train", "dev": "val", "../../EVIL": None}  # others are what they are
+
+
+def filled(directory: Path, name="holistic_75", *, shards=2, clips=CLIPS) -> tuple[Path, dict]:
     """A finished store of the clips, one of them of two persons if the layout has no hands; and what is in it."""
     rng, rows, content = np.random.default_rng(0), [], {}
-    for i, (identity, gloss, signer, part, frames) in enumerate(clips):
+    for i, (identity, gloss, signer, split, frames) in enumerate(clips):
         persons = 2 if i == 3 and "hand" not in str(layout(name).parts) else 1
         found = made_up(rng, name, frames, persons, *([] if i else [(0, 0), 0.0]))
-        ref = ClipRef(identity, "x", "1", gloss, category="greeting", signer=signer, split=part if split else None)
+        ref = ClipRef(identity, "x", "1", gloss, category="greeting", signer=signer, split=split)
         rows.append(schema.landmarks_row(ref, "made up", found))
         content[identity] = ref, found
     rows.append(schema.landmarks_row(ClipRef("bad", "x", "1", ("hello",)), "made up", "torn"))
@@ -147,6 +161,15 @@ LOST = {
     "stgcn_npy": lambda found: flat(found) if found.layout in SCORED else no_visibility(found),
     "pyskl_pickle": lambda found: flat(found) if found.layout in SCORED else found,
 }
+KEPT = {  # what comes back besides the gloss and what is seen where
+    "fsl_npz": ("split", "category", "fps"),
+    "gesture_parquet": ("split", "signer"),
+    "gislr_parquet": ("split", "signer"),
+    "npz": ("split", "signer"),
+    "pose_format": ("split", "signer", "fps", "size"),  # split and signer are names of folders above the gloss's
+    "pyskl_pickle": ("split",),  # the size where there are pixels
+    "stgcn_npy": ("split",),
+}
 NEAR = {"stgcn_npy": 6e-8, "pyskl_pickle": 5e-4, "pose_format": 1e-6}  # largest difference of two numbers; others: none
 
 
@@ -155,11 +178,11 @@ NEAR = {"stgcn_npy": 6e-8, "pyskl_pickle": 5e-4, "pose_format": 1e-6}  # largest
     [(kind, name) for kind in KINDS for name in writer(kind).LAYOUTS or ANY],
     ids=lambda word: "own" if word == OWN else word,
 )
-@pytest.mark.parametrize("split", [True, False], ids=["split", "unsplit"])
-def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_lost(tmp_path, kind, name, split):
+@pytest.mark.parametrize("splits", SPLITS)
+def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_lost(tmp_path, kind, name, splits):
     if writer(kind).READ_BY not in config.kinds("source"):
         pytest.skip(f"no source {writer(kind).READ_BY} yet")
-    directory, content = filled(tmp_path / "landmarks", name, split=split)
+    directory, content = filled(tmp_path / "landmarks", name, clips=SPLITS[splits])
     card = convert(directory, tmp_path / "out", kind)
     found = read_back(tmp_path / "out", card)
     assert set(found) | {row["id"] for row in listed(tmp_path / "out") if row["left_out"]} == {*content, "bad", "gone"}
@@ -167,14 +190,30 @@ def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_l
     for identity, (ref, landmarks) in found.items():
         told, before = content[identity]
         assert ref.gloss == told.gloss
+        kept = () if kind == "pose_format" and not told.gloss else KEPT[kind]
+        meant = replace(told, split=MEANT.get(str(told.split), told.split))
         for what in ("signer", "split", "category"):
-            assert getattr(ref, what) in (getattr(told, what), None if what in card["loses"] else getattr(told, what))
+            assert getattr(ref, what) == (getattr(meant, what) if what in kept else None), what
+        if before.fps and before.values.shape[1] > 1:
+            assert landmarks.fps == pytest.approx(before.fps if "fps" in KEPT[kind] else 0)
+        if before.width:
+            sized = "size" in KEPT[kind] or (kind, name in SCORED) == ("pyskl_pickle", True)
+            assert (landmarks.width, landmarks.height) == ((before.width, before.height) if sized else (0, 0))
         expected = LOST.get(kind, lambda landmarks: landmarks)(before)
         assert landmarks.layout == expected.layout
         for array in ("values", "visibility"):
             np.testing.assert_allclose(getattr(landmarks, array), getattr(expected, array), 0, NEAR.get(kind, 0))
-        if "frames a second" not in card["loses"] and before.fps and before.values.shape[1] > 1:
-            assert landmarks.fps == pytest.approx(before.fps)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_split_of_a_source_leads_out_of_the_folder(tmp_path, kind):
+    name = (writer(kind).LAYOUTS or ANY)[0]
+    directory, _ = filled(tmp_path / "landmarks", name, clips=SPLITS["mixed"])
+    convert(directory, tmp_path / "a" / "b" / "out", kind)
+    inside = {tmp_path / "a", tmp_path / "a" / "b"}
+    ours = {path for path in tmp_path.rglob("*") if not {directory, tmp_path / "a/b/out"} & {path, *path.parents}}
+    assert ours == inside
+    assert not [path for path in (tmp_path / "a/b/out").rglob("*") if "EVIL" in path.name]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -278,12 +317,52 @@ def test_clips_left_out_are_listed_with_the_reason_and_counted_in_the_card(tmp_p
 
 
 def test_names_of_files_are_safe_and_differ_whatever_the_file_system():
-    ids = ["a/b", "a_b", "A/B", "../up", "", "ü", "u\u0308", "x" * 300, "x" * 301, ".hidden", "a\0\n"]
+    ids = ["a/b", "a_b", "A/B", "../up", "", "ü", "u\u0308", ".hidden", "a\0\n"]
+    ids += [letter * count for letter in "x你" for count in (300, 301)]
     names = file_names(ids)
     assert len({name.casefold() for name in names}) == len(ids)
-    assert all(name and not set(name) & set("/\\\0\n.") and len(name) < 150 for name in names)
+    assert all(name and not set(name) & set("/\\\0\n.") and len(name.encode()) < 200 for name in names)
     taken = file_names(["a/b", "a_b"])[1]
     assert len(set(file_names(["a/b", "a_b", taken]))) == 3  # also of an id that looks like what was made of another
+
+
+@pytest.mark.parametrize("kind", ["stgcn_npy", "pyskl_pickle"])
+def test_a_gloss_with_a_line_break_is_left_out_and_shifts_no_label(tmp_path, kind):
+    glosses = ["alpha\n", "beta", "gam\u2028ma", "delta"]
+    clips = [(gloss, (gloss,), "anna", "train", 3) for gloss in glosses]
+    directory, _ = filled(tmp_path / "landmarks", clips=clips)
+    found = read_back(tmp_path / "out", convert(directory, tmp_path / "out", kind))
+    assert {identity: ref.gloss for identity, (ref, _) in found.items()} == {"beta": ("beta",), "delta": ("delta",)}
+    left_out = {row["id"] for row in listed(tmp_path / "out") if row["left_out"] == "a gloss with a line break"}
+    assert left_out == {"alpha\n", "gam\u2028ma"}
+
+
+def test_an_array_on_disk_takes_its_room_before_it_is_filled(tmp_path):
+    array = zeros_on_disk(tmp_path / "x.npy", (100, 1000))
+    assert not array.any()
+    if hasattr(os, "posix_fallocate"):
+        assert (tmp_path / "x.npy").stat().st_blocks * 512 >= array.nbytes
+
+
+def test_conversions_to_one_folder_at_once_do_not_disturb_each_other(tmp_path):
+    directory, _ = filled(tmp_path / "landmarks")
+    alone = convert(directory, tmp_path / "alone", "gesture_parquet")
+    with ThreadPoolExecutor(4) as pool:
+        cards = [pool.submit(convert, directory, tmp_path / "out", "gesture_parquet") for _ in range(4)]
+        assert {card.result()["key"] for card in cards} == {alone["key"]}
+    assert [row["name"] for row in listed(tmp_path / "out")] == [row["name"] for row in listed(tmp_path / "alone")]
+    assert {path.name for path in tmp_path.iterdir()} == {"landmarks", "alone", "out"}
+
+
+def test_what_a_killed_conversion_has_left_goes_with_the_next_and_that_of_a_living_one_stays(tmp_path):
+    directory, _ = filled(tmp_path / "landmarks")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = (tmp_path / f".out.{platform.node()}.{pid}.0.unfinished" for pid in (ended.pid, os.getpid()))
+    for folder in (dead, alive):
+        (folder / "train").mkdir(parents=True)
+    convert(directory, tmp_path / "out", "npz")
+    assert {path.name for path in tmp_path.iterdir()} == {"landmarks", "out", alive.name}
 
 
 # ---------------------------------------------------------------- each format by itself

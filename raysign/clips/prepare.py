@@ -227,7 +227,7 @@ def _counts(rows: list[dict]) -> dict:
         names = {"gloss": " ".join(row["gloss"]), "signer": row["signer"] or "unknown"}
         tables["split"][row["split"]] = tables["split"].get(row["split"], 0) + 1
         for column, name in names.items():
-            line = tables[column].setdefault(name, dict.fromkeys(split.NAMES, 0))
+            line = tables[column].setdefault(name, dict.fromkeys(schema.SPLITS, 0))
             line[row["split"]] += 1
     whole = {"clips": len(rows), "frames": sum(row["frames"] for row in rows)}
     return {**whole, **{column: dict(sorted(table.items())) for column, table in tables.items()}}

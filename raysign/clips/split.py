@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from raysign import config
 from raysign.errors import ConfigError, nearest
-
-NAMES = ("train", "val", "test")
-_ALIASES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
+from raysign.schema import SPLITS, canonical_split
 
 
 @dataclass(frozen=True)
@@ -100,18 +98,19 @@ def _given(clips: _Clips, given: Sequence[str | None]) -> tuple[list[str | None]
     """Splits as the source names them."""
     if not any(given):
         raise ConfigError("split.kind: found given, but the source names no split; use signer or stratified")
-    names: list[str | None] = [_canonical(name) if name else None for name in given]
+    names: list[str | None] = [_known(name) if name else None for name in given]
     notes = []
     if missing := sum(name is None for name in names):
         notes.append(f"{missing} clips have no split in the source and are left out")
     return _with_validation(clips, names, notes), notes
 
 
-def _canonical(name: str) -> str:
-    word = _ALIASES.get(name.strip().lower(), name.strip().lower())
-    if word not in NAMES:
-        raise ConfigError(f"split: the source names {name!r}, expected train, val or test{nearest(word, NAMES)}")
-    return word
+def _known(name: str) -> str:
+    found = canonical_split(name)
+    if found is None:
+        near = nearest(name.strip().lower(), SPLITS)
+        raise ConfigError(f"split: the source names {name!r}, expected train, val or test{near}")
+    return found
 
 
 def _by_signer(clips: _Clips) -> tuple[list[str | None], list[str]]:
@@ -210,7 +209,7 @@ def _check(clips: _Clips, names: list[str | None]) -> None:
     """ConfigError when there is nothing to train on or a gloss cannot be learnt."""
     words = {
         split: {g for gloss, n in zip(clips.glosses, names, strict=True) if n == split for g in gloss}
-        for split in NAMES
+        for split in SPLITS
     }
     if "train" not in names:
         found = ", ".join(f"{count} {name}" for name, count in Counter(names).items()) or "no clips at all"

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
-from raysign.schema import ClipRef, Landmarks
+from raysign.schema import SPLITS, ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS
 from raysign.sources._arrays import float32, together
 from raysign.sources._features import features
@@ -72,7 +72,7 @@ def clips(options: Options) -> list[ClipRef]:
 
 
 def _split(table: Path) -> str | None:
-    return next((name for name in ("train", "val", "test") if table.name.startswith(name)), None)
+    return next((name for name in SPLITS if table.name.startswith(name)), None)
 
 
 def _folder(table: Path, options: Options) -> Path:

@@ -15,13 +15,12 @@ from pydantic import Field
 
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
-from raysign.schema import ClipRef, Landmarks
+from raysign.schema import SPLITS, ClipRef, Landmarks
 from raysign.sources._json import mapping
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._points import surest
 
 LAYOUT, POINTS, MOST = "openpose_18", 18, 100_000
-SPLITS = ("train", "val", "test")
 LISTING = "_label.json"
 _TAIL = 1024  # bytes
 

@@ -13,14 +13,15 @@ from pydantic import Field
 
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError, nearest
-from raysign.schema import ClipRef, Landmarks
+from raysign.schema import SPLITS, ClipRef, Landmarks
 from raysign.skeleton import LayoutName
 from raysign.sources._arrays import float32
 from raysign.sources._media import gloss_of, label_names, require_unique, stamp_of
 from raysign.sources._plain_pickle import load
 from raysign.sources._points import landmarks, layout_by_points
 
-_ENDS = ("train", "val", "test")
+UNSPLIT = "unsplit"  # raysign's own: the clips that are in none of the others
+_ENDS = (*SPLITS, UNSPLIT)
 
 
 class Options(Section):
@@ -103,8 +104,8 @@ def _size(ref: ClipRef, one: dict) -> tuple[int, int]:
     return height, width
 
 
-def _division(options: Options, split: dict) -> dict[str, str] | None:
-    """Clip -> train, val or test; None when the file divides nothing."""
+def _division(options: Options, split: dict) -> dict[str, str | None] | None:
+    """Clip -> train, val, test or None; None when the file divides nothing."""
     if not split:
         return None
     known = sorted({key.removesuffix(end).rstrip("_") for key in split for end in _ENDS if key.endswith(end)})
@@ -114,7 +115,8 @@ def _division(options: Options, split: dict) -> dict[str, str] | None:
         named = ", ".join(repr(name) for name in known)
         raise SourceError(f"{options.path}: found divisions {named}; set source.benchmark to one of them{near}")
     keys = {end: f"{wanted}_{end}" if wanted else end for end in _ENDS}
-    return {str(name): end for end, key in keys.items() for name in split.get(key, ())}
+    named = {end: split.get(key, ()) for end, key in keys.items()}
+    return {str(name): None if end == UNSPLIT else end for end, names in named.items() for name in names}
 
 
 @lru_cache(maxsize=2)

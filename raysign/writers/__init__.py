@@ -2,7 +2,8 @@
 
 class Options(Section)                kind (its file's name), and what can be chosen
 LAYOUTS: tuple of names               layouts it can hold, side by side too; empty: any, but one for all clips
-LOSES: str                            what of LANDMARKS does not come back, in a sentence
+LOSES: str                            what of LANDMARKS does not come back, in a sentence, besides splits other than
+                                      train, val and test, which none of them holds
 READ_BY: str                          the kind of source that reads it back
 left_out(clip, options) -> str        why a clip cannot be held, as far as is known before it is read; "" when it can
 write(clips, landmarks, out, options) -> list
@@ -12,17 +13,24 @@ write(clips, landmarks, out, options) -> list
 source(clips, out, options) -> dict   the settings with which READ_BY reads `out`, besides kind and path
 """
 
+import glob
+import os
+import platform
+import secrets
 import shutil
 import time
 from collections import Counter
 from pathlib import Path
 
+import psutil
 from tqdm import tqdm
 
 from raysign import store
 from raysign.config import Section, kind_module
 from raysign.errors import ConfigError, StoreError
 from raysign.writers._clips import Plan, plan, stream
+
+_LOSES = "A split that is none of train, val and test is lost."
 
 
 def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
@@ -36,10 +44,9 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
     out = out.absolute()
     began, writer = time.time(), kind_module("to", options.kind)  # pyright: ignore[reportAttributeAccessIssue]
     made = plan(landmarks_dir, writer, options)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if _holds_something(out):
         return _earlier(out, made)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # what a killed run has left
+    unfinished = _unfinished(out)
     try:
         unfinished.mkdir(parents=True)
         landmarks = tqdm(stream(landmarks_dir, made.clips), "convert", len(made.clips), unit="clip")
@@ -49,17 +56,31 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
             unfinished, "convert", made.key, config={"to": options.model_dump(mode="json")},
             counts={"clips": len(made.clips), "frames": sum(clip.frames for clip in made.clips)},
             dropped=dict(Counter(made.left_out.values()).most_common()), seconds=time.time() - began,
-            landmarks=str(landmarks_dir), loses=writer.LOSES,
+            landmarks=str(landmarks_dir), loses=f"{writer.LOSES} {_LOSES}",
             source={"kind": writer.READ_BY, "path": str(out), **writer.source(made.clips, out, options)},
         )  # fmt: skip
-        if out.exists():
-            out.rmdir()  # it is empty
-        unfinished.rename(out)
+        unfinished.rename(out)  # an empty folder gives way
     except OSError as error:
+        if _holds_something(out):  # another run was faster
+            return _earlier(out, made)
         raise StoreError(f"{out}: cannot be written ({error.strerror or error}); make room or name another") from None
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return card
+
+
+def _unfinished(out: Path) -> Path:
+    """A folder's name beside `out` for this run alone; what killed runs on this machine have left there is removed."""
+    stem = f".{out.name}.{platform.node()}"
+    for left in out.parent.glob(f"{glob.escape(stem)}.*.*.unfinished"):
+        process = left.name.split(".")[-3]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(left, ignore_errors=True)
+    return out.with_name(f"{stem}.{os.getpid()}.{secrets.token_hex(4)}.unfinished")
+
+
+def _holds_something(out: Path) -> bool:
+    return out.exists() and (not out.is_dir() or any(out.iterdir()))
 
 
 def _earlier(out: Path, made: Plan) -> dict:

@@ -1,5 +1,6 @@
 """The clips of a LANDMARKS store on their way out: which there are, what each is called, and their arrays."""
 
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -8,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from raysign import store
 from raysign.config import Section
 from raysign.errors import ConfigError, StoreError
-from raysign.schema import VERSION, Landmarks, landmarks_of
+from raysign.schema import VERSION, Landmarks, canonical_split, landmarks_of
 from raysign.skeleton import NO_POINTS, layout
 
-_LONGEST = 80  # characters of a name: file systems allow 255 bytes, and formats add their own endings
+_LONGEST = 150  # bytes of a name: file systems allow 255, and formats add their own endings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Clip:
     """What is known of a clip before its landmarks are read.
 
     name: its id as a file name without dots, different from all others also where upper and lower case are one.
-    gloss: "" when unlabelled. fps, width, height: 0 when unknown.
+    gloss: "" when unlabelled. split: train, val, test or None, fit for the name of a file, unlike what the source may
+    have said. fps, width, height: 0 when unknown.
     """
 
     id: str
@@ -89,8 +92,10 @@ def _unusable(row: dict, gone: set[str]) -> str:
 
 
 def _clip(row: dict, name: str) -> Clip:
-    told = {key: row[key] for key in _KNOWN} | {"gloss": "".join(row["gloss"])}
-    return Clip(row["id"], name, **{**told, **{key: row[key] or 0 for key in ("fps", "width", "height")}})
+    told: dict[str, Any] = {key: row[key] for key in _KNOWN}
+    told |= {"gloss": "".join(row["gloss"]), "split": canonical_split(row["split"])}
+    told |= {key: row[key] or 0 for key in ("fps", "width", "height")}
+    return Clip(row["id"], name, **told)
 
 
 def _require_layouts(writer: Any, options: Section, found: list[str]) -> None:
@@ -112,12 +117,30 @@ def file_names(names: Iterable[str]) -> list[str]:
     """
     found, taken = [], set()
     for name in names:
-        plain = re.sub(r"[^\w-]+", "_", unicodedata.normalize("NFC", name))[:_LONGEST] or "_"
+        plain = _cut(re.sub(r"[^\w-]+", "_", unicodedata.normalize("NFC", name))) or "_"
         while plain.casefold() in taken:
-            plain = f"{plain[:_LONGEST]}-{store.fingerprint([name, plain])}"
+            plain = f"{_cut(plain)}-{store.fingerprint([name, plain])}"
         taken.add(plain.casefold())
         found.append(plain)
     return found
+
+
+def _cut(name: str) -> str:
+    return name.encode()[:_LONGEST].decode(errors="ignore")  # no half of a character
+
+
+def several(clip: Clip) -> str:
+    """Why a clip of several persons cannot be held; empty for one person."""
+    return f"{clip.persons} persons, and the format holds one" if clip.persons != 1 else ""
+
+
+def zeros_on_disk(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """A new npy file of float32 zeros, as an array whose changes go there. OSError when the disk has no room for it."""
+    array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    if hasattr(os, "posix_fallocate"):  # else the file is a hole, and a full disk kills who writes into it
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def stream(landmarks_dir: Path, clips: list[Clip]) -> Iterator[tuple[int, Landmarks]]:

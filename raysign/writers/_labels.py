@@ -13,7 +13,7 @@ def unnumbered(clip: Clip) -> str:
     """Why a clip's gloss has no number; empty when it has one."""
     if not clip.gloss:
         return "no gloss, and the format wants a label number"
-    return "" if len(clip.gloss.splitlines()) == 1 else "a gloss of several lines"
+    return "" if clip.gloss.splitlines() == [clip.gloss] else "a gloss with a line break"
 
 
 def numbers(names: Iterable[str | None]) -> dict[str, int]:

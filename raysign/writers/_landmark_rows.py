@@ -14,11 +14,6 @@ from raysign.skeleton import COUNTS, LAYOUTS
 from raysign.writers._clips import Clip
 
 
-def several(clip: Clip) -> str:
-    """Why a clip of several persons cannot be held; empty for one person."""
-    return f"{clip.persons} persons, and the format holds one" if clip.persons != 1 else ""
-
-
 def rows(found: Landmarks, parts: Sequence[str], number: pa.DataType) -> dict[str, pa.Array]:
     """type, landmark_index, frame (from 0), x, y, z, visibility of every landmark of the parts in every frame.
 

@@ -14,13 +14,12 @@ from typing import Literal
 import numpy as np
 
 from raysign import store
-from raysign.bones import FSL_FACE
+from raysign.clips import handcrafted, points
 from raysign.config import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.writers import _labels
-from raysign.writers._clips import Clip
-from raysign.writers._landmark_rows import several
+from raysign.writers._clips import Clip, several
 
 LAYOUTS = ("fsl_78", "holistic_543")
 LOSES = (
@@ -30,7 +29,6 @@ LOSES = (
 )
 READ_BY = "fsl_npz"
 _FPS = 30.0
-_POSE = 25  # the first points, those of the pose, in fsl_78 and in what is picked of holistic_543
 
 
 class Options(Section):
@@ -55,35 +53,17 @@ def write(clips: list[Clip], landmarks: Iterable[tuple[int, Landmarks]], out: Pa
         times = np.arange(len(x)) * 1000 / (found.fps or _FPS)
         meta = json.dumps({"id": clip.id, "fps": found.fps or _FPS, "gloss": clip.gloss}, ensure_ascii=False)
         np.savez_compressed(folder / f"{clip.name}.npz", X=x, mask=mask, timestamps_ms=times, meta=meta)
-        occluded[place] = _occluded(mask)
+        occluded[place] = bool(handcrafted.occluded(mask[None])[0])
     _write_labels(clips, occluded, out)
     return [clip.name for clip in clips]
 
 
 def _keypoints(found: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     """X (T, 156) and mask (T, 78)."""
-    picked = _picked(found.layout)
-    xy, visibility = found.values[0][:, picked, :2], found.visibility[0][:, picked]
-    with np.errstate(invalid="ignore"):
-        mask = ((xy >= 0) & (xy <= 1)).all(-1)
-        mask[:, :_POSE] = visibility[:, :_POSE] >= 0.5  # NaN is not
-    return np.where(mask[..., None], np.clip(xy, 0, 1), 0).reshape(len(xy), -1).astype(np.float32), mask
-
-
-def _picked(name: str) -> np.ndarray:
-    """The layout's points that are the format's 78, in its order."""
-    if name == "fsl_78":
-        return np.arange(KNOWN[name].points)
-    place = KNOWN[name].slices
-    wanted = (("pose", range(_POSE)), ("left_hand", range(21)), ("right_hand", range(21)), ("face", FSL_FACE))
-    return np.array([place[part].start + point for part, points in wanted for point in points])
-
-
-def _occluded(mask: np.ndarray) -> bool:
-    """Whether less than 0.6 of the points are seen in 0.4 of the frames, or in 15 frames in a row."""
-    poor = mask.mean(axis=1) < 0.6
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], poor, [0]])))
-    return bool(poor.mean() >= 0.4 or (np.diff(edges)[::2] >= 15).any())
+    at = points.subset(found.layout, "fsl_78")
+    x = np.concatenate([found.values[:, :, at], found.visibility[:, :, at, None]], -1)
+    mask = handcrafted.trusted(x, KNOWN["fsl_78"].slices["pose"])[0]
+    return np.where(mask[..., None], np.clip(x[0, ..., :2], 0, 1), 0).reshape(len(mask), -1).astype(np.float32), mask
 
 
 def _write_labels(clips: list[Clip], occluded: list[bool], out: Path) -> None:

@@ -14,9 +14,9 @@ from raysign import store
 from raysign.config import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
-from raysign.writers._clips import Clip, file_names
+from raysign.writers._clips import Clip, file_names, several
 from raysign.writers._labels import numbers
-from raysign.writers._landmark_rows import rows, several, write_list, write_rows
+from raysign.writers._landmark_rows import rows, write_list, write_rows
 
 LAYOUTS = ("holistic_543", "holistic_75")
 LOSES = "The category, frames a second and the picture's size are lost."

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from raysign import store
 from raysign.config import Section
 from raysign.schema import Landmarks
-from raysign.writers._clips import Clip, file_names
+from raysign.writers._clips import Clip, file_names, several
 from raysign.writers._labels import numbers
-from raysign.writers._landmark_rows import rows, several, write_list, write_rows
+from raysign.writers._landmark_rows import rows, write_list, write_rows
 
 LAYOUTS = ("holistic_543", "holistic_75")
 LOSES = (

@@ -13,8 +13,7 @@ import numpy as np
 from raysign.config import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import layout
-from raysign.writers._clips import Clip
-from raysign.writers._landmark_rows import several
+from raysign.writers._clips import Clip, several, zeros_on_disk
 
 LAYOUTS = ()
 LOSES = "The category, frames a second and the picture's size are lost."
@@ -36,7 +35,7 @@ def write(clips: list[Clip], landmarks: Iterable[tuple[int, Landmarks]], out: Pa
     """The file; its array is first filled on disk, whatever its size."""
     flat = out / "x.npy"
     shape = (len(clips), max(clip.frames for clip in clips), 4 * layout(clips[0].layout).points)
-    x = np.lib.format.open_memmap(flat, "w+", np.float32, shape)
+    x = zeros_on_disk(flat, shape)
     for place, found in landmarks:
         frames = found.values.shape[1]
         x[place, :frames] = np.concatenate([found.values[0], found.visibility[0, ..., None]], -1).reshape(frames, -1)

@@ -17,6 +17,7 @@ from raysign.bones import FACE_BONES, HAND_BONES, POSE_BONES
 from raysign.config import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
+from raysign.sources.pose_format import NAMES
 from raysign.writers._clips import Clip
 
 LAYOUTS = ("holistic_543", "holistic_75", "hands_42", "pose_33")
@@ -29,12 +30,6 @@ READ_BY = "pose_format"
 _UNKNOWN = "_"
 _SIZE = 1000  # what pose-format takes for a picture of unknown size
 
-_POSE = (  # noqa: SIM905 - of MediaPipe; a list of strings would be a screen long
-    "NOSE LEFT_EYE_INNER LEFT_EYE LEFT_EYE_OUTER RIGHT_EYE_INNER RIGHT_EYE RIGHT_EYE_OUTER LEFT_EAR RIGHT_EAR "
-    "MOUTH_LEFT MOUTH_RIGHT LEFT_SHOULDER RIGHT_SHOULDER LEFT_ELBOW RIGHT_ELBOW LEFT_WRIST RIGHT_WRIST LEFT_PINKY "
-    "RIGHT_PINKY LEFT_INDEX RIGHT_INDEX LEFT_THUMB RIGHT_THUMB LEFT_HIP RIGHT_HIP LEFT_KNEE RIGHT_KNEE LEFT_ANKLE "
-    "RIGHT_ANKLE LEFT_HEEL RIGHT_HEEL LEFT_FOOT_INDEX RIGHT_FOOT_INDEX"
-).split()
 _FINGERS = {
     "THUMB": ((192, 0, 0), "CMC MCP IP TIP"),
     "INDEX_FINGER": ((192, 192, 0), "MCP PIP DIP TIP"),
@@ -45,8 +40,8 @@ _FINGERS = {
 _HAND = ["WRIST", *(f"{finger}_{joint}" for finger, (_, joints) in _FINGERS.items() for joint in joints.split())]
 _HAND_COLOURS = [(232, 232, 232), *(colour for colour, _ in _FINGERS.values() for _ in range(4))]
 _COMPONENTS = {
-    "pose": ("POSE_LANDMARKS", _POSE, POSE_BONES, [(255, 0, 0)]),
-    "face": ("FACE_LANDMARKS", [str(point) for point in range(468)], FACE_BONES, [(128, 0, 0)]),
+    "pose": ("POSE_LANDMARKS", NAMES["POSE_LANDMARKS"], POSE_BONES, [(255, 0, 0)]),
+    "face": ("FACE_LANDMARKS", NAMES["FACE_LANDMARKS"][:468], FACE_BONES, [(128, 0, 0)]),
     "left_hand": ("LEFT_HAND_LANDMARKS", _HAND, HAND_BONES, _HAND_COLOURS),
     "right_hand": ("RIGHT_HAND_LANDMARKS", _HAND, HAND_BONES, _HAND_COLOURS),
 }

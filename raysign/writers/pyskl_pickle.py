@@ -2,7 +2,8 @@
 
 `{"split": {"train": [names], ...}, "annotations": [{"frame_dir", "label", "total_frames", "img_shape": (h, w),
 "original_shape", "keypoint": (M, T, V, C), "keypoint_score": (M, T, V)}, ...]}`; zeros where a point is not seen. Two
-channels are pixels (of a picture of 1 x 1 when its size is unknown), three are x, y, z as LANDMARKS has them.
+channels are pixels (of a picture of 1 x 1 when its size is unknown), three are x, y, z as LANDMARKS has them. Where
+some clips have a split, `unsplit` names the others.
 """
 
 import pickle
@@ -16,17 +17,17 @@ from pydantic import Field
 from raysign import store
 from raysign.config import Section
 from raysign.errors import ConfigError
-from raysign.schema import Landmarks
+from raysign.schema import SPLITS, Landmarks
 from raysign.skeleton import layout
+from raysign.sources.pyskl_pickle import UNSPLIT
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers import _labels
 from raysign.writers._clips import Clip
 
 LAYOUTS = ()
 LOSES = (
-    "Numbers have float16's 11 bits, unless to.float32; the signer, the category, frames a second, points of "
-    "visibility 0 and the split of clips without one among clips with one are lost; with two channels z, with three "
-    "the picture's size."
+    "Numbers have float16's 11 bits, unless to.float32; the signer, the category, frames a second and points of "
+    "visibility 0 are lost; with two channels z, with three the picture's size."
 )
 READ_BY = "pyskl_pickle"
 _COPIES = 3  # of all numbers, in memory at once: the arrays, the pickle, and the pickle under older names
@@ -58,8 +59,8 @@ def write(clips: list[Clip], landmarks: Iterable[tuple[int, Landmarks]], out: Pa
         clip = clips[place]
         about = {"frame_dir": clip.name, "label": number[clip.gloss], "total_frames": clip.frames}
         annotations[place] = about | _arrays(found, options)
-    names = {split: [clip.name for clip in clips if clip.split == split] for split in ("train", "val", "test")}
-    split = {key: found for key, found in names.items() if found}
+    names = {key: [clip.name for clip in clips if (clip.split or UNSPLIT) == key] for key in (*SPLITS, UNSPLIT)}
+    split = {key: found for key, found in names.items() if found} if any(clip.split for clip in clips) else {}
     store.write_bytes(out / "annotations.pkl", _pickled({"split": split, "annotations": annotations}))
     return [clip.name for clip in clips]
 

@@ -19,7 +19,7 @@ from raysign.schema import Landmarks
 from raysign.skeleton import layout
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers import _labels
-from raysign.writers._clips import Clip
+from raysign.writers._clips import Clip, zeros_on_disk
 
 LAYOUTS = ()
 LOSES = (
@@ -60,9 +60,7 @@ def write(clips: list[Clip], landmarks: Iterable[tuple[int, Landmarks]], out: Pa
     for split in {clip.split for clip in clips}:
         places = [place for place, clip in enumerate(clips) if clip.split == split]
         at.update((place, (split, row)) for row, place in enumerate(places))
-        arrays[split] = np.lib.format.open_memmap(
-            out / f"{split or 'all'}_data.npy", "w+", np.float32, (len(places), *shape)
-        )
+        arrays[split] = zeros_on_disk(out / f"{split or 'all'}_data.npy", (len(places), *shape))
         # read as paths, so with an ending that readers take off
         told = [f"{clips[place].name}.npy" for place in places], [number[clips[place].gloss] for place in places]
         store.write_bytes(out / f"{split or 'all'}_label.pkl", pickle.dumps(told, protocol=2))
