@@ -42,6 +42,11 @@ class Occlusion:
         return x
 
 
+def seen(x: torch.Tensor) -> torch.Tensor:
+    """(..., 1) bool: points that are not zero in every channel; one that is seen at the origin has its visibility."""
+    return (x != 0).any(-1, keepdim=True)
+
+
 def _members(skeleton: Skeleton, parts: list[str]) -> torch.Tensor:
     """(parts, V) bool: which points each part has."""
     found = torch.zeros(len(parts), skeleton.points, dtype=torch.bool)
@@ -65,9 +70,9 @@ def stretch(frames: torch.Tensor, time: int, start: torch.Tensor, length: torch.
 
 def in_area(x: torch.Tensor, plane: list[int], draw: torch.Tensor) -> torch.Tensor:
     """(B, M, T, V) bool: points in a random rectangle of the image, which stays where it is. draw: (B, 4)."""
-    place, seen = x[..., plane], (x[..., :-1] != 0).any(-1, keepdim=True)
-    low = torch.where(seen, place, torch.inf).amin((1, 2, 3))
-    high = torch.where(seen, place, -torch.inf).amax((1, 2, 3))
+    place, shown = x[..., plane], seen(x)
+    low = torch.where(shown, place, torch.inf).amin((1, 2, 3))
+    high = torch.where(shown, place, -torch.inf).amax((1, 2, 3))
     size = (high - low) * (AREA[0] + (AREA[1] - AREA[0]) * draw[:, :2])
     corner = low + (high - low - size) * draw[:, 2:]
     corner, opposite = (edge[:, None, None, None] for edge in (corner, corner + size))
