@@ -58,8 +58,8 @@ def write(directory: Path, rows: list[dict], stage: str, **card) -> Path:
     more = {}
     if stage == "clips":
         more = {"labels": ["sign00", "sign01", "sign02"], "skeleton": asdict(recipe.skeleton(RECIPE, "holistic_75"))}
-    told = {"counts": {"clips": len(rows)}, **more, **card}
-    store.write_card(directory, stage, "made", config={}, dropped={}, seconds=0, **told)
+    told = {"counts": {"clips": len(rows)}, "config": {}, **more, **card}
+    store.write_card(directory, stage, "made", dropped={}, seconds=0, **told)
     return directory
 
 
@@ -380,6 +380,21 @@ def test_a_config_is_validated_with_its_clips_once_they_are_prepared(tmp_path):
     assert set(pq.read_table(tmp_path / "validation" / "quality.parquet")["split"].to_pylist()) == set(SPLITS.values())
     other = settings.model_copy(update={"source": settings.source.model_copy(update={"dropout": 0.3})})
     assert "settings" in {finding.check for finding in pipeline.validate(other).findings}
+
+
+@pytest.mark.parametrize("change", ["extract.workers=1", "extract.retry_quarantined=true"])
+def test_how_landmarks_were_made_says_nothing_against_them(tmp_path, change):
+    settings = config.load(["source.kind=synthetic", f"out={tmp_path}"])
+    write(settings.landmarks_dir, landmarks(), "landmarks", config=pipeline._sections(settings))
+    other = config.load(["source.kind=synthetic", f"out={tmp_path}", change])
+    assert "settings" not in {finding.check for finding in pipeline.validate(other).findings}
+    assert pipeline.landmarks_of(other) == settings.landmarks_dir
+
+
+def test_a_stage_is_validated_from_within(tmp_path, monkeypatch):
+    monkeypatch.chdir(write(tmp_path / "landmarks", landmarks(), "landmarks"))
+    assert run(".")[0] == 0
+    assert (tmp_path / "landmarks-validation" / "report.html").exists()
 
 
 def _stages(settings: config.Config) -> list[dict]:
