@@ -1,5 +1,6 @@
 """A clip on its way: the landmarks as they were seen, the clip that the recipe makes of them, and that augmented."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -75,11 +76,16 @@ def views(landmarks: Landmarks, config: Config, upwards: bool = False) -> list[V
     except ClipError as error:
         return [raw, View(config.prepare.kind, np.empty((0, 0, 0, 0)), known, (), note=str(error))]
     skeleton, channels = (made(config.prepare, landmarks.layout) for made in (recipe.skeleton, recipe.channels))
+    axes = recipe.axes(config.prepare, landmarks.layout) if hasattr(recipe, "axes") else ("x", "y")
+    if axes != ("x", "y"):  # the body is turned upright
+        tall = -1.0
+    elif getattr(config.prepare, "aspect", False):  # y is in units of x already
+        tall = math.copysign(1.0, tall)
     changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed))
     return [
         raw,
-        View(config.prepare.kind, _unseen_as_nan(x), skeleton, channels[:-1], tall),
-        View("augmented", _unseen_as_nan(changed), skeleton, channels[:-1], tall),
+        View(config.prepare.kind, _unseen_as_nan(x), skeleton, channels[:-1], tall, axes=axes),
+        View("augmented", _unseen_as_nan(changed), skeleton, channels[:-1], tall, axes=axes),
     ]
 
 
