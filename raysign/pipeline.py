@@ -51,9 +51,14 @@ def landmarks(config: Config) -> dict:
     return work.finish(config.landmarks_dir, plan, done, config=_sections(config), seconds=seconds, audit=audit)
 
 
+_HOW = {"workers", "retry_quarantined"}  # settings of extract that say how landmarks are made, not which
+
+
 def _sections(config: Config) -> dict:
     """What the landmarks follow from."""
-    return {name: getattr(config, name).model_dump(mode="json") for name in ("source", "extract")}
+    return {
+        "source": config.source.model_dump(mode="json"), "extract": config.extract.model_dump(mode="json", exclude=_HOW)
+    }  # fmt: skip
 
 
 def landmarks_of(config: Config) -> Path:
@@ -123,7 +128,7 @@ def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | 
     if out.suffix not in drawing.SUFFIXES:
         raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
     found = list(showing.chosen(landmarks_of(config), ids, count))
-    views = [(title, showing.views(clip, config, upwards)) for title, clip in found]
+    views = [(title, showing.views(clip, config, upwards, row)) for row, (title, clip) in enumerate(found)]
     drawing.save(views, out, fps=found[0][1].fps or 25)
     return out
 
@@ -165,6 +170,7 @@ def validate_stage(directory: Path):
     """The same of one directory of landmarks or clips; the report is left beside it."""
     from raysign.checks import validate as checks
 
+    directory = directory.resolve()  # `.` has no name
     return checks.validate([directory], directory.with_name(f"{directory.name}-validation"))
 
 

@@ -17,12 +17,14 @@ from raysign.checks import evidence, limits, twins, validate
 from raysign.checks.findings import Finding, limited
 from raysign.checks.measure import PARTS, quality
 from raysign.cli import main
+from raysign.clips.recipes import hand_84
 from raysign.clips.recipes import shoulder_centered as recipe
 from raysign.errors import StoreError
 from raysign.sources import synthetic
 
 SPLITS = {"signer0": "train", "signer1": "val", "signer2": "test"}
 RECIPE = recipe.Options()  # pyright: ignore[reportCallIssue]
+HAND = hand_84.Options()  # pyright: ignore[reportCallIssue]
 CHECKS = (*validate.ALWAYS, *validate.FIRST, *validate.LAST)
 
 
@@ -58,8 +60,8 @@ def write(directory: Path, rows: list[dict], stage: str, **card) -> Path:
     more = {}
     if stage == "clips":
         more = {"labels": ["sign00", "sign01", "sign02"], "skeleton": asdict(recipe.skeleton(RECIPE, "holistic_75"))}
-    told = {"counts": {"clips": len(rows)}, **more, **card}
-    store.write_card(directory, stage, "made", config={}, dropped={}, seconds=0, **told)
+    told = {"counts": {"clips": len(rows)}, "config": {}, **more, **card}
+    store.write_card(directory, stage, "made", dropped={}, seconds=0, **told)
     return directory
 
 
@@ -173,7 +175,7 @@ def test_a_fault_planted_in_clips_is_found(tmp_path, check, severity, plant):
 
 
 def test_every_check_has_a_planted_fault():
-    planted = {check for check, _, _ in (*IN_LANDMARKS, *IN_CLIPS)}
+    planted = {check for check, _, _ in (*IN_LANDMARKS, *IN_CLIPS, *IN_FEATURES)}
     assert {check.__name__ for check in CHECKS} <= planted
 
 
@@ -242,7 +244,7 @@ def test_a_shard_of_clips_among_landmarks_is_an_error(tmp_path):
 def test_a_stage_of_nothing_but_quarantine_is_looked_at(tmp_path):
     rows = [schema.landmarks_row(ref, "made up", "a reason") for ref, _ in made()]
     stage = write(tmp_path / "landmarks", rows, "landmarks", counts={"clips": 0, "quarantined": 27})
-    assert [finding.check for finding in found(stage)] == ["counts"]
+    assert [finding.check for finding in found(stage)] == ["counts", "counts"]
     assert validate.validate([stage], tmp_path / "validation").good(strict=True)
 
 
@@ -382,6 +384,21 @@ def test_a_config_is_validated_with_its_clips_once_they_are_prepared(tmp_path):
     assert "settings" in {finding.check for finding in pipeline.validate(other).findings}
 
 
+@pytest.mark.parametrize("change", ["extract.workers=1", "extract.retry_quarantined=true"])
+def test_how_landmarks_were_made_says_nothing_against_them(tmp_path, change):
+    settings = config.load(["source.kind=synthetic", f"out={tmp_path}"])
+    write(settings.landmarks_dir, landmarks(), "landmarks", config=pipeline._sections(settings))
+    other = config.load(["source.kind=synthetic", f"out={tmp_path}", change])
+    assert "settings" not in {finding.check for finding in pipeline.validate(other).findings}
+    assert pipeline.landmarks_of(other) == settings.landmarks_dir
+
+
+def test_a_stage_is_validated_from_within(tmp_path, monkeypatch):
+    monkeypatch.chdir(write(tmp_path / "landmarks", landmarks(), "landmarks"))
+    assert run(".")[0] == 0
+    assert (tmp_path / "landmarks-validation" / "report.html").exists()
+
+
 def _stages(settings: config.Config) -> list[dict]:
     assert pipeline.validate(settings).good()
     return json.loads((settings.home / "validation" / "validation.json").read_text())["stages"]
@@ -423,15 +440,82 @@ def test_a_word_that_real_people_sign_again_is_no_twin(real_data):
     assert len(copies) > 0.9 * len(values)
 
 
-def test_clips_of_features_alone_are_passed_and_features_that_do_not_fit_are_found(tmp_path):
-    values = np.empty((1, 4, 0, 3), np.float32)
-    rows = []
+# ---------------------------------------------------------------- features
+
+
+def featured() -> list[dict]:
+    """Rows of LANDMARKS of features alone, without a fault."""
+    values, rows = np.empty((1, 4, 0, 3), np.float32), []
     for ref, _ in made():
         features = np.random.default_rng(len(rows)).normal(size=(4, 36)).astype(np.float32)
         clip = schema.Landmarks(values, values[..., 0], "no_points", features=features, features_kind="phonological_36")
         rows.append(schema.landmarks_row(ref, "made up", clip))
-    assert [one for one in found(write(tmp_path / "good", rows, "landmarks")) if one.severity == "error"] == []
-    rows[5]["features"] = rows[5]["features"][:3]
-    (wrong,) = [one for one in found(write(tmp_path / "bad", rows, "landmarks")) if one.severity == "error"]
-    assert wrong.check == "shapes"
-    assert rows[5]["id"] in wrong.line
+    return rows
+
+
+def spoilt(row: dict, value: float, frames: slice = slice(0, 1)) -> None:
+    row["features"][frames, 5] = value
+
+
+IN_FEATURES: list[tuple[str, str, Plant]] = [
+    ("shapes", "error", lambda rows: rows[5].update(features=rows[5]["features"][:3])),
+    ("features", "error", lambda rows: spoilt(rows[5], np.inf)),
+    ("features", "error", lambda rows: spoilt(rows[5], np.nan)),
+    ("features", "error", lambda rows: rows[5]["features"].fill(np.nan)),
+    ("features", "error", lambda rows: rows[5].update(features=rows[5]["features"][:, :35], feature_size=35)),
+    ("labels", "warning", lambda rows: rows[5].update(gloss=[])),
+    ("lengths", "warning", lambda rows: rows[5].update(frames=40, features=np.zeros((40, 36), np.float32))),
+    ("signers", "note", lambda rows: rows[5].update(signer=None)),
+    ("equal_clips", "warning", lambda rows: rows[5].update(features=rows[0]["features"])),
+]
+
+
+def test_clips_of_features_alone_are_passed(tmp_path):
+    rows = featured()
+    rows[5]["features"][2] = np.nan  # a frame without
+    stage = write(tmp_path / "landmarks", rows, "landmarks")
+    assert [one.check for one in found(stage)] == ["rates"]
+    assert len(evidence.gather(stage).frames) == 27
+
+
+@pytest.mark.parametrize(("check", "severity", "plant"), IN_FEATURES)
+def test_a_fault_planted_in_clips_of_features_is_found(tmp_path, check, severity, plant):
+    rows = featured()
+    plant(rows)
+    said = {(one.check, one.severity): one.line for one in found(write(tmp_path / "landmarks", rows, "landmarks"))}
+    assert (check, severity) in said
+    if check != "signers":
+        assert rows[5]["id"] in said[check, severity]
+
+
+def test_vectors_of_features_are_not_taken_for_places(tmp_path):
+    """One feature that stands still, zeros in the first two channels, and clips that are alike in those."""
+    rows = clips()
+    for i, row in enumerate(rows):
+        x = np.random.default_rng(i).normal(size=(1, 9, 1, 85)).astype(np.float32)
+        x[..., :2] = 0
+        x[..., -1] = 1
+        row.update(frames=9, points=1, channels=85, x=x)
+    card = {
+        "skeleton": asdict(hand_84.skeleton(HAND, "hand_21")), "channels": list(hand_84.channels(HAND, "hand_21")),
+    }  # fmt: skip
+    assert found(write(tmp_path / "good", rows, "clips", **card)) == []
+    rows[3]["x"][0, 0, 0, 7], rows[4]["x"][0, 0, 0, 7], rows[5]["x"][0, 0, 0, -1] = np.inf, np.nan, 2
+    doubled(rows, rows[-1])
+    said = {finding.check for finding in found(write(tmp_path / "bad", rows, "clips", **card))}
+    assert said == {"infinite", "nan", "visibility", "equal_clips"}
+
+
+def test_clips_that_are_alike_are_each_compared_with_a_few():
+    alike = np.random.default_rng(0).normal(0, 1e-3, (1000, twins.STEPS, twins.POINTS, 2)).astype(np.float16)
+    pairs = np.concatenate(list(twins._candidates(alike, np.arange(len(alike)))))
+    assert len(alike) <= len(pairs) <= len(alike) * limits.NEIGHBOURS
+
+
+def test_every_skeleton_that_names_shoulders_is_as_large_as_they_are_apart():
+    for known in evidence.skeleton.LAYOUTS.values():
+        names = dict(known.names)
+        if "left_shoulder" in names:
+            places = np.random.default_rng(0).normal(size=(1, known.points, 2))
+            apart = np.linalg.norm(places[0, names["left_shoulder"]] - places[0, names["right_shoulder"]])
+            assert evidence.body_size(places, np.ones((1, known.points), bool), known) == pytest.approx(apart)

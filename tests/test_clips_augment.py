@@ -10,6 +10,7 @@ from made_clips import write
 from raysign import config
 from raysign.clips.augment import Augment, geometry
 from raysign.clips.augment.geometry import mirrored
+from raysign.clips.augment.occlusion import in_area
 from raysign.clips.augment.time import between_frames
 from raysign.clips.batch import Batch, Resident, Streamed, bounds, listing
 from raysign.clips.recipes import shoulder_centered
@@ -298,6 +299,14 @@ def test_what_is_hidden_for_a_stretch_is_half_of_the_frames_at_most():
     assert not hands[..., SKELETON.slices["pose"]].any()
 
 
+@pytest.mark.parametrize("name", ["drop_hand", "drop_frames", "drop_part", "drop_area"])
+def test_a_clip_is_never_hidden_as_a_whole(name):
+    x = torch.zeros(3, 1, 1, SKELETON.points, 4)
+    x[..., SKELETON.slices["left_hand"], :] = 1  # a photo of a hand
+    given = Batch(x, torch.ones(3).long(), torch.ones(3).long(), torch.arange(3), 3)
+    assert all(change(given, {name: 1}, epoch).x.flatten(1).any(1).all() for epoch in range(20))
+
+
 def test_a_hidden_area_is_a_rectangle_that_stays():
     given = replace(numbered(*[6] * 20), x=torch.rand(20, 1, 6, SKELETON.points, 4) + 1)
     gone = ~change(given, {"drop_area": 1.0}).x.any(-1)
@@ -307,6 +316,29 @@ def test_a_hidden_area_is_a_rectangle_that_stays():
             between = ((place >= inside.amin(0)) & (place <= inside.amax(0))).all(-1)
             assert torch.equal(between, hidden)
     assert 0.02 < gone.float().mean() < 0.2
+
+
+@pytest.mark.parametrize("name", geometry.STEPS)
+def test_a_point_that_is_seen_at_the_origin_goes_with_the_others(name):
+    given = batch()
+    near, at = given.x.clone(), given.x.clone()
+    at[..., 3, :-1] = 0
+    near[..., 3, :-1] = 1e-6 * (given.x[..., 3, -1:] > 0)
+    near, at = (change(replace(given, x=x), {name: ALL[name]}).x for x in (near, at))
+    assert torch.allclose(near, at, atol=1e-4)
+
+
+def test_a_point_that_is_seen_at_the_origin_stays_seen_between_frames():
+    x = torch.zeros(1, 1, 3, 1, 4)
+    x[..., -1] = 1
+    assert torch.equal(between_frames(x, torch.tensor([[0.0, 0.4, 1.5, 2.0]])), torch.ones(1, 1, 4, 1, 1) * x[0, 0, 0])
+
+
+def test_a_hidden_area_may_reach_to_a_point_at_the_origin():
+    x = torch.ones(1, 1, 1, 2, 4)
+    x[..., 0, :-1] = 0
+    corner = torch.zeros(1, 4)
+    assert in_area(x, [0, 1], corner)[0, 0, 0].tolist() == [True, False]
 
 
 # ---------------------------------------------------------------- batches

@@ -122,6 +122,30 @@ def test_augmented_clips_show_what_the_config_asks_for():
     np.testing.assert_array_equal(raw.x, signed().values)
 
 
+def test_a_clip_whose_recipe_minds_the_aspect_is_as_tall_as_one_that_is_square_by_the_picture():
+    wide = replace(signed(), width=1920, height=1080)
+    off = [f"augment.{name}=0" for name in config.Augment.model_fields]
+    given, minded = (show.views(wide, settings(f"prepare.aspect={word}", *off))[1:] for word in ("false", "true"))
+    for without, with_ in zip(given, minded, strict=True):
+        np.testing.assert_allclose(with_.points(), without.points(), atol=0.02)
+
+
+def test_a_body_that_its_recipe_sets_upright_is_drawn_upright():
+    known, rng = LAYOUTS["ntu_25"], np.random.default_rng(0)
+    names = dict(known.names)
+    values = rng.normal(0, 0.01, (1, 3, 25, 3))
+    values[..., 1] += np.linspace(-1, 0, 25)  # metres, upwards
+    for name, place in {"head": (0, 0.5), "left_shoulder": (-0.3, 0.2), "right_shoulder": (0.3, 0.2)}.items():
+        values[:, :, names[name], :2] = place
+    values[:, :, :2, :2] = [[0, -0.5], [0, -0.2]]  # the spine
+    clip = Landmarks(values.astype(np.float32), np.ones((1, 3, 25), np.float32), "ntu_25")
+    off = [f"augment.{name}=0" for name in config.Augment.model_fields]
+    for view in show.views(clip, settings("prepare.kind=prenormalized", *off))[1:]:
+        drawn = view.points()[0, 0]
+        assert drawn[names["head"], 1] < drawn[names["left_shoulder"], 1] < drawn[0, 1]
+        assert np.ptp(drawn[:, 1]) > 0.9
+
+
 def test_a_clip_that_cannot_be_prepared_is_drawn_raw_with_the_reason():
     views = show.views(signed(), settings("prepare.min_frames=200"))
     assert "expected at least 200" in views[1].note

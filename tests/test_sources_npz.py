@@ -1,5 +1,6 @@
 """Arrays of npz files and trees of npy files: what is read as declared, what is refused and in which words."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_lengths_cut_clips_and_numbers_become_names(tmp_path):
     assert [r.gloss for r in refs] == [("yes",), ("no",), ("yes",)]
     assert [f.values.shape[1] for f in found] == [2, 5, 1]
     assert unpacked(path, gloss="y", label_names=["n", "y"])[0][0].gloss == ("y",)
+
+
+def test_of_a_file_of_many_clips_only_the_one_that_is_read_is_in_memory(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((200, 40, 126), np.float32))
+    options = npz.Options.model_validate({"path": tmp_path / "a.npz", "layout": "hands_42"})
+    ref = npz.clips(options)[150]
+    tracemalloc.start()
+    assert npz.read(ref, options).values.shape == (1, 40, 42, 3)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1e6  # of 4e6
 
 
 def test_a_subset_of_points_goes_to_its_places(tmp_path):

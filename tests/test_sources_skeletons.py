@@ -119,7 +119,12 @@ def test_the_lists_of_kinetics_label_its_clips_and_a_clip_that_none_names_labels
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("", "JSONDecodeError"), ("[1]", "AttributeError"), ('{"a": {}}', "KeyError 'label'"), ('{"a": 3}', "TypeError")],
+    [
+        ("", "not readable as JSON"),
+        ("[1]", "AttributeError"),
+        ('{"a": {}}', "KeyError 'label'"),
+        ('{"a": 3}', "TypeError"),
+    ],
 )
 def test_a_wrong_list_of_kinetics_is_refused_in_one_line(tmp_path, text, said):
     write_kinetics(tmp_path / "kinetics_val" / "a.json")

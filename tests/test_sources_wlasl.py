@@ -4,8 +4,12 @@ import json
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as budget
+from hypothesis import strategies as st
 from test_extract_frames import numbers, write
 from test_extract_work import reader
+from test_sources_damage import answer, change_json
 
 from raysign import config, pipeline
 from raysign.errors import SourceError
@@ -137,12 +141,23 @@ def test_a_folder_without_any_listed_video_is_refused(folder):
         ('{"1": {"subset": "train", "action": [7, 1, 9]}}', "IndexError"),
         ('{"1": {"subset": "train", "action": [-1, 1, 9]}}', "IndexError"),
         ('{"1": {"subset": "train", "action": [1]}}', "ValueError"), ('{"1": 3}', "TypeError"),
+        ('{"1": {"subset": "train", "action": [0, 1e999, 9]}}', "OverflowError"),
     ],
 )  # fmt: skip
 def test_a_list_of_another_form_is_refused(folder, text, said):
     (folder / "list.json").write_text(text)
     with pytest.raises(SourceError, match=said):
         listed(folder / "list.json")
+
+
+@pytest.mark.parametrize("name", ["list.json", "nslt.json"])
+@budget(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_list_of_wrong_types_is_answered_with_a_clear_error(folder, name, data):
+    (folder / name).write_text(json.dumps(LIST if name == "list.json" else NSLT))
+    change_json(folder / name, data)
+    assert wlasl.recognises(folder / name) in (True, False)
+    answer(wlasl.clips, wlasl_of(folder / name))
 
 
 def test_an_unknown_subset_is_refused(folder):

@@ -42,9 +42,9 @@ def columns(path: Path, table: pa.Table) -> Iterator[Finding]:
 
 
 def shapes(path: Path, table: pa.Table) -> tuple[np.ndarray, list[Finding]]:
-    """Which rows hold points, as many numbers as their shape says, (N,) bool; and a finding on numbers that do not fit.
+    """Which rows hold as many numbers as their shape says, (N,) bool; and a finding on numbers that do not fit.
 
-    Rows in quarantine hold none, and rows of features alone no points: they are left out without a finding.
+    Rows in quarantine hold none: they are left out without a finding.
     """
     form = [table[name].to_numpy().astype(np.int64) for name in ("persons", "frames", "points")]
     whole = np.prod(form, axis=0)
@@ -61,7 +61,7 @@ def shapes(path: Path, table: pa.Table) -> tuple[np.ndarray, list[Finding]]:
     if bad := [name for name, wrong in zip(table["id"].to_pylist(), kept & ~good, strict=True) if wrong]:
         line = f"{path}: found {len(bad)} clips whose numbers do not fill persons x frames x points ({some(bad)})"
         found.append(_error("shapes", f"{line}, expected all; delete the shard and run the stage again"))
-    return kept & good & (whole > 0), found
+    return kept & good, found
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray:

@@ -74,7 +74,7 @@ def gather(directory: Path, stage: str = "") -> Evidence:
                          "that fills it (`raysign extract`, `import` or `prepare`)")  # fmt: skip
     notes: list[Finding] = []
     card = _card(directory, notes)
-    body = _declared(card, notes)
+    body, plane = _declared(card, notes), _plane(card)
     about, ids, measured, tracks, contents = {name: [] for name in ABOUT}, [], [], [], []
     parts: dict[str, Counter] = {}
     quarantined = 0
@@ -88,11 +88,9 @@ def gather(directory: Path, stage: str = "") -> Evidence:
         usable = _usable(path, table, notes)
         for name in ABOUT:
             about[name] += usable[name].to_pylist() if name in usable.column_names else [None] * len(usable)
-        for clip in _clips(usable, stage, body):
+        for clip in _prepared(usable, body, plane) if stage == "clips" else _found(usable):
             measured.append(_measured(clip, parts))
-            person = int(clip.seen.sum((1, 2)).argmax())
-            places, seen = clip.places[person], clip.seen[person]
-            tracks.append(twins.track(places, seen, clip.skeleton, body_size(places, seen, clip.skeleton)))
+            tracks.append(_track(clip))
             contents.append(clip.content)
     numbers = {name: np.array([row[name] for row in measured], np.float32) for name in NAMES}
     frames = np.array(about["frames"], int)
@@ -130,6 +128,13 @@ def _declared(card: dict, notes: list[Finding]) -> Skeleton | None:
         return None
 
 
+def _plane(card: dict) -> list[int]:
+    """Which channels of clips are x and y: the first two where no card tells; none in clips that have no places."""
+    channels = card.get("channels", ["x", "y"])
+    told = isinstance(channels, list) and "x" in channels and "y" in channels
+    return [channels.index("x"), channels.index("y")] if told else []
+
+
 def _readable(path: Path, stage: str, notes: list[Finding]) -> pa.Table | None:
     """The shard, or None and a finding when it is torn, or not of the stage that the others are of."""
     try:
@@ -158,7 +163,9 @@ def _usable(path: Path, table: pa.Table, notes: list[Finding]) -> pa.Table:
 
 @dataclass(frozen=True)
 class _Clip:
-    """places: (M, T, V, 2). seen: (M, T, V) bool. faults: see measure.FAULTS. in_image: places are in image units."""
+    """places: (M, T, V, 2), or (M, T, V, 0) in a clip of features. seen: (M, T, V) bool. faults: see measure.FAULTS.
+    in_image: places are in image units.
+    """
 
     places: np.ndarray
     seen: np.ndarray
@@ -167,29 +174,41 @@ class _Clip:
     content: bytes
     in_image: bool = False
 
-
-def _clips(table: pa.Table, stage: str, body: Skeleton | None) -> Iterator[_Clip]:
-    return _prepared(table, body) if stage == "clips" else _found(table)
+    @property
+    def placed(self) -> bool:
+        """Whether there is a place of anything."""
+        return self.places.size > 0
 
 
 def _found(table: pa.Table) -> Iterator[_Clip]:
     """Clips of LANDMARKS."""
-    values = schema.arrays(table, "values", "persons", "frames", "points", 3)
-    visible = schema.arrays(table, "visibility", "persons", "frames", "points")
-    for array, visibility, name in zip(values, visible, table["layout"].to_pylist(), strict=True):
+    for found in schema.landmarks_of(table):
+        array, visibility, layout = found.values, found.visibility, skeleton.layout(found.layout)
         missing = np.isnan(array)
-        seen, layout = ~missing[..., 0], skeleton.layout(name)
+        seen = ~missing[..., 0]
         wrong = (visibility < 0) | (visibility > 1) | (np.isnan(visibility) & seen)
         faults = {
             "infinite": np.isinf(array).sum() + np.isinf(visibility).sum(),
             "half_seen": (missing.any(-1) & ~missing.all(-1)).sum(), "visibility_off": wrong.sum(),
+            "features_off": _features_off(found),
         }  # fmt: skip
         image = len(layout.parts) > 1 or "body" not in layout.slices  # a camera of depth tells metres
-        yield _Clip(array[..., :2], seen & np.isfinite(array).all(-1), layout, faults, _hash(array), image)
+        content = _hash(array if array.size or found.features is None else found.features)
+        yield _Clip(array[..., :2], seen & np.isfinite(array).all(-1), layout, faults, content, image)
 
 
-def _prepared(table: pa.Table, body: Skeleton | None) -> Iterator[_Clip]:
-    """Clips of CLIPS. A point is seen when any of its channels is not 0."""
+def _features_off(found: schema.Landmarks) -> int:
+    """How many frames' features are finite in part; all frames when no frame has any, or not as many as their kind."""
+    if found.features is None:
+        return 0
+    size = found.features.shape[1]
+    finite, gone = np.isfinite(found.features).all(1), np.isnan(found.features).all(1)
+    fits = schema.FEATURE_SIZES.get(found.features_kind, size) == size and finite.any()
+    return int((~finite & ~gone).sum()) if fits else len(found.features)
+
+
+def _prepared(table: pa.Table, body: Skeleton | None, plane: list[int]) -> Iterator[_Clip]:
+    """Clips of CLIPS, of which the channels `plane` are x and y. A point is seen when any of its channels is not 0."""
     for x in schema.arrays(table, "x", "persons", "frames", "points", "channels"):
         visibility, places = x[..., -1], x[..., :-1]
         finite = np.isfinite(x).all(-1)
@@ -201,9 +220,8 @@ def _prepared(table: pa.Table, body: Skeleton | None) -> Iterator[_Clip]:
         }  # fmt: skip
         fits = body is not None and body.points == x.shape[2]
         layout = body if fits and body else Skeleton("", (("points", x.shape[2]),), ())
-        yield _Clip(
-            x[..., :2] if x.shape[-1] > 2 else x[..., [0, 0]], finite & np.asarray(x.any(-1)), layout, faults, _hash(x)
-        )
+        there = plane if max(plane, default=0) < x.shape[-1] - 1 else []
+        yield _Clip(x[..., there], finite & np.asarray(x.any(-1)), layout, faults, _hash(x))
 
 
 def _filler(places: np.ndarray) -> int:
@@ -218,16 +236,27 @@ def _hash(array: np.ndarray) -> bytes:
     return hashlib.blake2b(repr(array.shape).encode() + array.tobytes(), digest_size=16).digest()
 
 
+def _track(clip: _Clip) -> np.ndarray:
+    """twins.track of the person who is seen most; NaN when there are no places."""
+    if not clip.placed:
+        return np.full((twins.STEPS, twins.POINTS, 2), np.nan, np.float16)
+    person = int(clip.seen.sum((1, 2)).argmax())
+    places, seen = clip.places[person], clip.seen[person]
+    return twins.track(places, seen, clip.skeleton, body_size(places, seen, clip.skeleton))
+
+
 def _measured(clip: _Clip, parts: dict[str, Counter]) -> dict[str, float]:
     """The clip's measures; adds to the sums of each part of its layout."""
     shown = clip.seen.any((1, 2))  # a second person is not unseen in clips of one
-    zero = (clip.places == 0).all(-1) & clip.seen
+    zero = (clip.places == 0).all(-1) & clip.seen & clip.placed
     for part, points in clip.skeleton.slices.items():
         seen = clip.seen[shown][..., points]
         parts.setdefault(part, Counter()).update(
             points=seen.size, unseen=seen.size - int(seen.sum()), zero=int(zero[shown][..., points].sum())
         )
-    found = dict.fromkeys(NAMES, np.nan) | measure(clip.places, clip.seen, clip.skeleton)
+    found = dict.fromkeys(NAMES, np.nan)
+    if clip.placed:
+        found |= measure(clip.places, clip.seen, clip.skeleton)
     if not clip.in_image:
         found["outside"] = np.nan
     return found | {name: float(clip.faults.get(name, 0)) for name in FAULTS}

@@ -30,6 +30,8 @@ def counts(e: Evidence) -> Iterator[Finding]:
     if e.quarantined:
         line = f"{e.stage}: found {e.quarantined} of {len(e.ids)} clips in quarantine"
         yield Finding("note", "counts", f"{line}; quarantine.parquet has the reasons")
+    if not len(e.frames):
+        yield Finding("note", "counts", f"{e.stage}: found no clip to look at, so nothing is said of any")
 
 
 def labels(e: Evidence) -> Iterator[Finding]:

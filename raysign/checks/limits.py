@@ -1,7 +1,7 @@
 """From where on `raysign validate` says something: every threshold, with the reason for it.
 
-Lengths are in body sizes: the distance between the shoulders, or, for a skeleton without MediaPipe's pose, the middle
-distance of its points from their centre.
+Lengths are in body sizes: the distance between the shoulders, or, for a skeleton that names none, the middle distance
+of its points from their centre.
 """
 
 # ---------------------------------------------------------------- labels, lengths, recordings

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from raysign.bones import LEFT_SHOULDER, RIGHT_SHOULDER
+from raysign.bones import HANDS
 from raysign.checks import limits
 from raysign.skeleton import Skeleton
 
@@ -12,6 +12,7 @@ FAULTS = (
     "nan",  # clips: numbers that are NaN
     "half_seen",  # landmarks: points of which some coordinates are NaN and others not
     "visibility_off",  # visibilities outside [0, 1]; landmarks: or NaN where the point is seen
+    "features_off",  # landmarks: frames of features that are finite in part, or all of features that are none
     "unseen_kept",  # clips: points of visibility 0 at the commonest place of such points, when many are there
 )
 # NaN where the layout or the length cannot give one
@@ -28,7 +29,6 @@ MEANINGS = {
     "outside": "share of seen points far outside the image",
 }
 NAMES = tuple(name for name in (*FAULTS, *MEANINGS) if name != "frames")  # (N,) float32 each
-HANDS = ("left_hand", "right_hand", "hand")
 
 
 def measure(values: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> dict[str, float]:
@@ -59,16 +59,21 @@ def _gaps(shown: np.ndarray) -> float:
     return float(1 - len(at) / (at[-1] - at[0] + 1)) if len(at) else 0.0
 
 
+def shoulders(skeleton: Skeleton) -> list[int]:
+    """The left and the right shoulder; none when the skeleton does not name both."""
+    names = dict(skeleton.names)
+    pair = [names.get("left_shoulder"), names.get("right_shoulder")]
+    return [point for point in pair if point is not None] if None not in pair else []
+
+
 def body_size(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> float:
     """Middle distance between the shoulders, or of the seen points from their centre; 1 when there is none.
 
     places: (T, V, 2), seen: (T, V).
     """
-    pose = skeleton.slices.get("pose")
-    if pose is not None and pose.stop - pose.start > RIGHT_SHOULDER + 4:  # MediaPipe's, down to the wrists at least
-        left, right = pose.start + LEFT_SHOULDER, pose.start + RIGHT_SHOULDER
-        both = seen[:, left] & seen[:, right]
-        apart = np.linalg.norm(places[both, left] - places[both, right], axis=-1)
+    if pair := shoulders(skeleton):
+        both = seen[:, pair].all(1)
+        apart = np.linalg.norm(places[both, pair[0]] - places[both, pair[1]], axis=-1)
     else:
         shown = places[seen]
         apart = np.linalg.norm(shown - shown.mean(0), axis=-1) if len(shown) else shown

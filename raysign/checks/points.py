@@ -40,6 +40,12 @@ def visibility(e: Evidence) -> Iterator[Finding]:
                       "expected 0 to 1 for every seen point; the last channel must be the visibility")  # fmt: skip
 
 
+def features(e: Evidence) -> Iterator[Finding]:
+    """Features of a frame are all finite or all NaN, finite in some frame, and as many as their kind has."""
+    yield from _clips(e, e.numbers["features_off"] > 0, "error", "features", "with features that are none",
+                      "expected numbers, as many a frame as their kind has; make the landmarks again")  # fmt: skip
+
+
 def unseen_points(e: Evidence) -> Iterator[Finding]:
     """Points of clips that are not seen are 0, not some other number that stands for it."""
     yield from _clips(e, e.numbers["unseen_kept"] > 0, "warning", "unseen_points",
@@ -108,5 +114,5 @@ def poor(e: Evidence) -> Iterator[Finding]:
                       "expected more; quality.parquet tells their parts")  # fmt: skip
 
 
-CHECKS = (infinite, nan, half_seen, visibility, unseen_points, parts)
+CHECKS = (infinite, nan, half_seen, visibility, features, unseen_points, parts)
 SIGNING = (hands, body, frozen, jumps, outside, poor)  # clips have them from their landmarks

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.neighbors import KDTree
 
-from raysign.bones import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER, RIGHT_WRIST
 from raysign.checks import limits
+from raysign.checks.measure import shoulders
 from raysign.skeleton import Skeleton
 
 STEPS, POINTS = 48, 8  # of a track: 1.5 KB as float16
 _SHIFTS = np.linspace(-limits.SHIFT, limits.SHIFT, 41)  # shares of the length: every frame of clips up to 100 long
 _NEAREST = limits.NEIGHBOURS + 1  # each clip is the nearest to itself
-_BLOCK = 256  # clips looked up at a time; even where all are near to each other their lists stay small
+_BLOCK = 256  # clips looked up at a time, each with _NEAREST others at most
 _FINGERS = (4, 8, 20)  # tips of thumb, index and little finger
 
 
@@ -35,16 +35,11 @@ class Twins:
 
 def tracked(skeleton: Skeleton) -> list[int]:
     """The points of a track: wrists and finger tips, or points spread evenly over a skeleton without those."""
-    slices = skeleton.slices
-    if {"pose", "left_hand", "right_hand"} <= slices.keys() and _is_mediapipe(skeleton):
-        tips = [slices[hand].start + tip for hand in ("left_hand", "right_hand") for tip in _FINGERS]
-        return [slices["pose"].start + LEFT_WRIST, slices["pose"].start + RIGHT_WRIST, *tips]
+    names, parts = dict(skeleton.names), dict(skeleton.parts)
+    if {"left_wrist", "right_wrist"} <= names.keys() and parts.get("left_hand") == parts.get("right_hand") == 21:
+        tips = [skeleton.slices[hand].start + tip for hand in ("left_hand", "right_hand") for tip in _FINGERS]
+        return [names["left_wrist"], names["right_wrist"], *tips]
     return np.linspace(0, skeleton.points - 1, POINTS).round().astype(int).tolist()
-
-
-def _is_mediapipe(skeleton: Skeleton) -> bool:
-    sizes = dict(skeleton.parts)
-    return sizes["pose"] > RIGHT_WRIST and sizes["left_hand"] == sizes["right_hand"] == 21
 
 
 def track(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton, size: float) -> np.ndarray:
@@ -53,8 +48,7 @@ def track(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton, size: float)
     places: (T, V, 2), seen: (T, V), of one person. A point keeps its nearest known place while it is unseen; one that
     is never seen stays in the middle.
     """
-    pose = skeleton.slices.get("pose")
-    roots = [pose.start + LEFT_SHOULDER, pose.start + RIGHT_SHOULDER] if pose and _has_shoulders(skeleton) else None
+    roots = shoulders(skeleton)
     known = seen[:, roots] if roots else seen
     around = (places[:, roots] if roots else places)[known]
     middle = np.median(around, axis=0) if len(around) else np.zeros(2)
@@ -67,12 +61,9 @@ def track(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton, size: float)
     return np.clip(made, -1e4, 1e4).astype(np.float16)
 
 
-def _has_shoulders(skeleton: Skeleton) -> bool:
-    return dict(skeleton.parts).get("pose", 0) > RIGHT_WRIST
-
-
 def find(tracks: np.ndarray, frames: np.ndarray, contents: Sequence[bytes]) -> Twins:
-    """The twins among clips. tracks: (N, STEPS, POINTS, 2). frames: (N,). contents: equal for equal numbers.
+    """The twins among clips. tracks: (N, STEPS, POINTS, 2), NaN for a clip without places, which is near to none.
+    frames: (N,). contents: equal for equal numbers.
 
     Clips whose numbers are equal count as one when near twins are looked for.
     """
@@ -81,6 +72,7 @@ def find(tracks: np.ndarray, frames: np.ndarray, contents: Sequence[bytes]) -> T
         groups[content].append(place)
     equal = [group for group in groups.values() if len(group) > 1]
     firsts = np.array([group[0] for group in groups.values()], int)
+    firsts = firsts[np.isfinite(tracks[firsts, 0, 0, 0])]
     found = [_apart(tracks, frames, pairs) for pairs in _candidates(tracks, firsts)]
     pairs = np.concatenate([np.zeros((0, 2), int), *(pairs for pairs, _ in found)])
     pairs, first = np.unique(pairs, axis=0, return_index=True)  # two blocks may have the same pair
@@ -95,10 +87,12 @@ def _candidates(tracks: np.ndarray, among: np.ndarray) -> Iterator[np.ndarray]:
     tree = KDTree(coarse)
     for start in range(0, len(among), _BLOCK):
         block = coarse[start : start + _BLOCK]
-        near, _ = tree.query_radius(block, limits.CANDIDATE, return_distance=True, sort_results=True)
-        pairs = {(min(start + i, j), max(start + i, j)) for i, row in enumerate(near) for j in row[:_NEAREST]}
-        if apart := sorted((i, j) for i, j in pairs if i < j):
-            yield among[np.array(apart)]
+        apart, near = tree.query(block, k=min(_NEAREST, len(among)))
+        close = apart <= limits.CANDIDATE
+        own = np.broadcast_to(np.arange(start, start + len(block))[:, None], near.shape)
+        pairs = np.unique(np.sort(np.stack([own[close], near[close]], axis=1), axis=1), axis=0)
+        if len(pairs := pairs[pairs[:, 0] < pairs[:, 1]]):
+            yield among[pairs]
 
 
 def _coarse(tracks: np.ndarray) -> np.ndarray:

@@ -27,7 +27,8 @@ class View:
     """One picture of a clip.
 
     x: (M, T, V, C) float, NaN where not seen, without visibility. channels: the C names. tall: length of a unit of y,
-    in units of x; negative when y grows upwards. note: what to say when there is nothing to draw.
+    in units of x; negative when y grows upwards. note: what to say when there is nothing to draw. axes: the channels
+    that are drawn across and down.
     """
 
     name: str
@@ -36,15 +37,16 @@ class View:
     channels: tuple[str, ...]
     tall: float = 1.0
     note: str = ""
+    axes: tuple[str, str] = ("x", "y")
 
     @property
     def placed(self) -> bool:
         """Whether points have a place in the image."""
-        return {"x", "y"} <= set(self.channels)
+        return set(self.axes) <= set(self.channels)
 
     def points(self) -> np.ndarray:
         """(M, T, V, 2) places in a box of longest side 1, x to the right and y down; NaN where not seen."""
-        xy = self.x[..., [self.channels.index("x"), self.channels.index("y")]] * [1.0, self.tall]
+        xy = self.x[..., [self.channels.index(axis) for axis in self.axes]] * [1.0, self.tall]
         low, high = _bounds(xy)
         return (xy - low) / max((high - low).max(), 1e-9)
 

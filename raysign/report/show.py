@@ -1,5 +1,6 @@
 """A clip on its way: the landmarks as they were seen, the clip that the recipe makes of them, and that augmented."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -56,9 +57,8 @@ def _one_a_gloss(rows: list[dict], count: int) -> list[dict]:
     return list(first.values())[:count]
 
 
-def views(landmarks: Landmarks, config: Config, upwards: bool = False) -> list[View]:
-    """The clip raw, prepared by the config's recipe, and augmented as in the first epoch (row 0, the config's seed).
-    Raw are its points, or its features when it has no points.
+def views(landmarks: Landmarks, config: Config, upwards: bool = False, row: int = 0) -> list[View]:
+    """The clip raw, prepared by the config's recipe, and augmented as in the first epoch, were it in this row. Raw are its points, or its features when it has no points.
 
     upwards: y grows upwards, which is known of NTU's skeletons.
     """
@@ -75,19 +75,24 @@ def views(landmarks: Landmarks, config: Config, upwards: bool = False) -> list[V
     except ClipError as error:
         return [raw, View(config.prepare.kind, np.empty((0, 0, 0, 0)), known, (), note=str(error))]
     skeleton, channels = (made(config.prepare, landmarks.layout) for made in (recipe.skeleton, recipe.channels))
-    changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed))
+    axes = recipe.axes(config.prepare, landmarks.layout) if hasattr(recipe, "axes") else ("x", "y")
+    if axes != ("x", "y"):  # the body is turned upright
+        tall = -1.0
+    elif getattr(config.prepare, "aspect", False):  # y is in units of x already
+        tall = math.copysign(1.0, tall)
+    changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed), row)
     return [
         raw,
-        View(config.prepare.kind, _unseen_as_nan(x), skeleton, channels[:-1], tall),
-        View("augmented", _unseen_as_nan(changed), skeleton, channels[:-1], tall),
+        View(config.prepare.kind, _unseen_as_nan(x), skeleton, channels[:-1], tall, axes=axes),
+        View("augmented", _unseen_as_nan(changed), skeleton, channels[:-1], tall, axes=axes),
     ]
 
 
-def _augmented(x: np.ndarray, augment: Augment) -> np.ndarray:
+def _augmented(x: np.ndarray, augment: Augment, row: int) -> np.ndarray:
     """One clip (M, T, V, C) changed."""
     persons, frames = x.shape[:2]
-    batch = Batch(torch.tensor(x)[None], torch.tensor([frames]), torch.tensor([persons]), torch.tensor([0]), 1)
-    augment.start(0, 1)
+    batch = Batch(torch.tensor(x)[None], torch.tensor([frames]), torch.tensor([persons]), torch.tensor([row]), 1)
+    augment.start(0, row + 1)
     return augment(batch).x[0].numpy()
 
 

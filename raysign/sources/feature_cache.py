@@ -2,7 +2,6 @@
 BiLSTM-CTC recogniser of WLASL caches. The split is in the file's name, the glosses are in a table beside it.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -18,6 +17,7 @@ from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import NO_POINTS
 from raysign.sources import wlasl
 from raysign.sources._features import features
+from raysign.sources._json import tree
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._plain_pickle import load
 from raysign.sources._tables import by_first
@@ -93,10 +93,10 @@ def _split(name: str) -> str | None:
 @lru_cache(maxsize=2)
 def _loaded(path: str, stamp: str) -> list[tuple[str, Any]]:  # noqa: ARG001 - the stamp tells a changed file
     """(video id, features) in the file's order."""
-    tree = load(Path(path))
-    if not isinstance(tree, dict) or not tree:
-        raise SourceError(f"{path}: found a {type(tree).__name__}, expected a mapping of video_id to features")
-    return [(str(name), features) for name, features in tree.items()]
+    found = load(Path(path))
+    if not isinstance(found, dict) or not found:
+        raise SourceError(f"{path}: found a {type(found).__name__}, expected a mapping of video_id to features")
+    return [(str(name), features) for name, features in found.items()]
 
 
 def _labels(path: Path) -> dict[str, dict]:
@@ -113,10 +113,7 @@ def _labels(path: Path) -> dict[str, dict]:
 
 
 def _mapping(path: Path) -> dict[str, str]:
-    try:
-        tree = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: not readable as JSON ({str(error)[:80]}); expected {_TABLES}") from None
-    if not isinstance(tree, dict) or not all(isinstance(gloss, str) for gloss in tree.values()):
+    found = tree(path, SourceError, f"expected {_TABLES}")
+    if not isinstance(found, dict) or not all(isinstance(gloss, str) for gloss in found.values()):
         raise SourceError(f"{path}: found something else than video_id: gloss; expected {_TABLES}")
-    return tree
+    return found

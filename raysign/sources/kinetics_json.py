@@ -16,7 +16,7 @@ from pydantic import Field
 from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
 from raysign.schema import SPLITS, ClipRef, Landmarks
-from raysign.sources._json import mapping
+from raysign.sources._json import mapping, tree
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._points import surest
 
@@ -64,11 +64,10 @@ def clips(options: Options) -> list[ClipRef]:
 
 def _listed(file: Path) -> dict[str, str]:
     """Clip -> label."""
+    step = "expected a mapping of clips to their label; mend it or take it away"
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-        return {str(name): str(told["label"]) for name, told in tree.items()}
-    except (OSError, ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
-        step = "expected a mapping of clips to their label; mend it or take it away"
+        return {str(name): str(told["label"]) for name, told in tree(file, SourceError, step).items()}
+    except (AttributeError, KeyError, TypeError) as error:
         raise SourceError(f"{file}: {type(error).__name__} {str(error)[:80]}, {step}") from None
 
 
@@ -120,7 +119,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
 
 def _clip(file: Path) -> dict[str, Any]:
-    tree = mapping(file)
-    if not isinstance(tree.get("data", []), list):
+    found = mapping(file)
+    if not isinstance(found.get("data", []), list):
         raise ClipError(f"{file}: expected a clip of data, label and label_index")
-    return tree
+    return found

@@ -73,7 +73,9 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     ClipError for anything else.
     """
     try:
-        people, at, count, size = _people(mapping(Path(ref.path)))
+        tree = mapping(Path(ref.path))
+        name = layout_by_points(options.layout, int(tree["info"]["num_keypoints"]), ref.path)
+        people, at, count, size = _people(tree)
     except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise ClipError(
             f"{ref.path}: {type(error).__name__} {str(error)[:80]}, expected info, annotations and their keypoints"
@@ -81,7 +83,6 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     if not people:
         raise ClipError(f"{ref.path}: nobody in any of {count} frames")
     x = surest(np.stack(people), np.array(at), count, options.persons)
-    name = layout_by_points(options.layout, x.shape[2], ref.path)
     x[..., :2] /= np.array(size, np.float32)
     return landmarks(x[..., :3], x[..., 3], name, ref.path, fps=options.fps, width=size[0], height=size[1])
 

@@ -15,7 +15,7 @@ from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LayoutName
-from raysign.sources._arrays import float32, load, shape_of
+from raysign.sources._arrays import float32, load, mapped, shape_of
 from raysign.sources._declared import Declaration
 from raysign.sources._media import gloss_of, require_unique
 
@@ -103,7 +103,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     file = Path(ref.path)
     try:
         clip_axis, _ = _shape(file, options)
-        array = load(str(file), ref.stamp, options.values)
+        array = mapped(str(file), ref.stamp, options.values)
         lengths = load(str(file), ref.stamp, options.lengths).reshape(-1) if options.lengths else None
     except SourceError as error:
         raise ClipError(str(error)) from None

@@ -6,7 +6,6 @@
 dataset's own scripts have cut. A video that is not there is no clip. Source: Li, Rodriguez, Yu and Li (WACV 2020).
 """
 
-import json
 import logging
 from collections import Counter
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from pydantic import Field
 from raysign.config import AnyPath, Section
 from raysign.errors import SourceError
 from raysign.schema import ClipRef
+from raysign.sources import _json
 from raysign.sources._media import VIDEO_SUFFIXES, files, gloss_of, label_names, require_unique, stamp_of
 
 _LOG = logging.getLogger(__name__)
@@ -119,14 +119,13 @@ def instances(options: Options) -> list[Instance]:
     entries = [] if isinstance(tree, dict) else tree
     nslt = _tree(options.nslt) if options.nslt else tree if isinstance(tree, dict) else None
     try:
+        glosses = [str(entry["gloss"]) for entry in entries]
         listed = [_of_entry(entry["gloss"], one) for entry in entries for one in entry["instances"]]
+        names = glosses if nslt is None or (entries and not options.classes) else _names(options)
         if nslt is not None:
-            names = [entry["gloss"] for entry in entries] if entries and not options.classes else _names(options)
             signers = {one.video: one.signer for one in listed}
             listed = [_of_nslt(video, told, names, signers.get(video)) for video, told in nslt.items()]
-        else:
-            names = [entry["gloss"] for entry in entries]
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         step = "expected lists in the form of WLASL_v0.3.json and nslt_100.json, and a name for each class"
         raise SourceError(f"{options.path}: {type(error).__name__} {str(error)[:80]}, {step}") from None
     wanted = set(names[: options.subset])
@@ -160,10 +159,7 @@ def _names(options: Options) -> list[str]:
 
 
 def _tree(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise SourceError(f"{path}: not readable as JSON ({str(error)[:80]}); give a list of WLASL") from None
+    return _json.tree(path, SourceError, "give a list of WLASL")
 
 
 def _folder(options: Options) -> Path:

@@ -1,7 +1,7 @@
 """Random changes of training clips: torch, on the batch, on its device.
 
 All randomness of a clip follows from (seed, epoch) and its row in the split, so a clip is changed in the same way
-whatever batch it is in and however many workers there are. Unseen points (zero in every coordinate) stay so, geometry
+whatever batch it is in and however many workers there are. Unseen points (zero in every channel) stay so, geometry
 leaves the visibility alone, and padding is neither read nor written. A step that is switched off costs nothing.
 """
 

@@ -1,10 +1,11 @@
 """Changes in space: where points are. They move coordinates (B, M, T, V, C-1), of which x and y are the image plane;
-the visibility stays, and a point that is not seen (zero in every coordinate) does not appear."""
+the visibility stays, and a point that is not seen (zero in every channel) does not appear."""
 
 import torch
 
 from raysign import config
 from raysign.clips.augment.draws import Draws, below, column
+from raysign.clips.augment.occlusion import seen
 from raysign.skeleton import Skeleton
 
 STEPS = ("fingers", "yaw", "noise", "scale", "rotate", "shift", "shear", "drift")
@@ -29,9 +30,9 @@ class Geometry:
         if not self.on:
             return clips
         options, x, y, xyz = self.options, self.x, self.y, clips[..., :-1]
-        seen = (xyz != 0).any(-1, keepdim=True)
+        shown = seen(clips)
         if options.fingers:
-            xyz = self._fingers_turned(xyz, seen, draw)
+            xyz = self._fingers_turned(xyz, shown, draw)
         if options.yaw:
             xyz = turned(xyz, x, self.z, column(torch.deg2rad(draw.either_way("yaw", options.yaw))))
         if options.noise:
@@ -50,15 +51,15 @@ class Geometry:
             xyz = with_axes(xyz, {x: xyz[..., x] + across * xyz[..., y], y: xyz[..., y] + down * xyz[..., x]})
         if options.drift:
             xyz = self._drifted(xyz, frames, draw)
-        return torch.cat([xyz * seen, clips[..., -1:]], dim=-1)
+        return torch.cat([xyz * shown, clips[..., -1:]], dim=-1)
 
-    def _fingers_turned(self, xyz: torch.Tensor, seen: torch.Tensor, draw: Draws) -> torch.Tensor:
+    def _fingers_turned(self, xyz: torch.Tensor, shown: torch.Tensor, draw: Draws) -> torch.Tensor:
         """Each finger turned in the image plane about its root, where that is seen, the same throughout the clip."""
         finger, root = self.finger.to(xyz.device), self.root.to(xyz.device)
         numbers = 2 * draw.many("fingers", int(self.finger.max()) + 1) - 1
         angle = (self.options.fingers * numbers * (torch.arange(numbers.shape[1], device=xyz.device) > 0))[:, finger]
         start = xyz[..., root, :]
-        angle = torch.deg2rad(angle)[:, None, None] * seen[..., root, 0]
+        angle = torch.deg2rad(angle)[:, None, None] * shown[..., root, 0]
         return start + turned(xyz - start, self.x, self.y, angle)
 
     def _drifted(self, xyz: torch.Tensor, frames: torch.Tensor, draw: Draws) -> torch.Tensor:

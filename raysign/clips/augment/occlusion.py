@@ -21,7 +21,10 @@ class Occlusion:
         self.hands = _members(skeleton, [part for part in HANDS[:2] if part in skeleton.slices])
 
     def __call__(self, x: torch.Tensor, frames: torch.Tensor, draw: Draws) -> torch.Tensor:
-        """Clips (B, M, T, V, C) of so many frames (B,) with every loss of sight that is switched on."""
+        """Clips (B, M, T, V, C) of so many frames (B,) with every loss of sight that is switched on.
+
+        A clip of which nothing would be left stays as it is.
+        """
         options, hidden = self.options, []
         if options.drop_hand and len(self.hands):
             which = self.hands.to(x.device)[below(draw("hand"), len(self.hands))]
@@ -37,9 +40,18 @@ class Occlusion:
             hidden.append((draw.many("drop_points", self.points) < options.drop_points)[:, None, None])
         if options.drop_area:
             hidden.append(chosen(draw("drop_area"), options.drop_area) & in_area(x, self.plane, draw.many("area", 4)))
+        if not hidden:
+            return x
+        left = x
         for gone in hidden:
-            x = x * ~gone[..., None]
-        return x
+            left = left * ~gone[..., None]
+        blank = ~seen(left).flatten(1).any(1)  # a photo of one hand, say, which drop_hand would hide
+        return torch.where(blank[:, None, None, None, None], x, left)
+
+
+def seen(x: torch.Tensor) -> torch.Tensor:
+    """(..., 1) bool: points that are not zero in every channel; one that is seen at the origin has its visibility."""
+    return (x != 0).any(-1, keepdim=True)
 
 
 def _members(skeleton: Skeleton, parts: list[str]) -> torch.Tensor:
@@ -65,9 +77,9 @@ def stretch(frames: torch.Tensor, time: int, start: torch.Tensor, length: torch.
 
 def in_area(x: torch.Tensor, plane: list[int], draw: torch.Tensor) -> torch.Tensor:
     """(B, M, T, V) bool: points in a random rectangle of the image, which stays where it is. draw: (B, 4)."""
-    place, seen = x[..., plane], (x[..., :-1] != 0).any(-1, keepdim=True)
-    low = torch.where(seen, place, torch.inf).amin((1, 2, 3))
-    high = torch.where(seen, place, -torch.inf).amax((1, 2, 3))
+    place, shown = x[..., plane], seen(x)
+    low = torch.where(shown, place, torch.inf).amin((1, 2, 3))
+    high = torch.where(shown, place, -torch.inf).amax((1, 2, 3))
     size = (high - low) * (AREA[0] + (AREA[1] - AREA[0]) * draw[:, :2])
     corner = low + (high - low - size) * draw[:, 2:]
     corner, opposite = (edge[:, None, None, None] for edge in (corner, corner + size))

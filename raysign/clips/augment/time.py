@@ -6,6 +6,7 @@ import torch
 
 from raysign import config
 from raysign.clips.augment.draws import Draws, below
+from raysign.clips.augment.occlusion import seen
 from raysign.clips.batch import Batch
 
 
@@ -89,7 +90,7 @@ def between_frames(x: torch.Tensor, place: torch.Tensor) -> torch.Tensor:
     low = place.floor().long()
     weight = (place - low)[:, None, :, None, None]
     first, second = taken(x, low), taken(x, place.ceil().long())
-    seen_first, seen_second = ((part[..., :-1] != 0).any(-1, keepdim=True) for part in (first, second))
+    seen_first, seen_second = seen(first), seen(second)
     a, b = (1 - weight) * seen_first, weight * seen_second
     nearer = torch.where(weight <= 0.5, seen_first, seen_second)
     return (a * first + b * second) / (a + b).clamp(min=1e-6) * nearer

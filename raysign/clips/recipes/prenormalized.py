@@ -45,6 +45,11 @@ def channels(options: Options, layout: str) -> tuple[str, ...]:
     return ("x", "y", "visibility") if planar else ("x", "y", "z", "visibility")
 
 
+def axes(options: Options, layout: str) -> tuple[str, str]:
+    """In 3 dimensions x and z, which grows upwards."""
+    return ("x", "y") if _dimensions(options, skeletons.layout(layout)) == 2 else ("x", "z")
+
+
 def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     """(M, T, V, C) float32, C as `channels` says. A point that is not seen is 0 with visibility 0.
 
