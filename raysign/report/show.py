@@ -58,8 +58,9 @@ def _one_a_gloss(rows: list[dict], count: int) -> list[dict]:
 
 
 def views(landmarks: Landmarks, config: Config, upwards: bool = False, row: int = 0) -> list[View]:
-    """The clip raw, prepared by the config's recipe, and augmented as in the first epoch, were it in this row. Raw are its points, or its features when it has no points.
+    """The clip raw, prepared by the config's recipe, and augmented as in the first epoch, were it in this row.
 
+    Raw are its points, or its features when it has no points.
     upwards: y grows upwards, which is known of NTU's skeletons.
     """
     known = layout(landmarks.layout)
