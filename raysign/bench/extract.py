@@ -50,11 +50,11 @@ print(json.dumps({"frames": frames, "cpu": time.process_time() - cpu, "wall": ti
 """
 
 
-def run(path: Path | None = None, workers: int = 2, times: int = 2) -> dict:
+def run(path: Path | None = None, workers: int = 2, times: int = 1) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
     path: folder of videos with people in them; None takes $RAYSIGN_TEST_DATA. workers: of the larger run. times: the
-    engine reads each video under so many names, so that the start of its workers weighs no more than in a short job.
+    engine reads each video under so many names, to see what the start of its workers weighs.
     """
     folder = path or os.environ.get("RAYSIGN_TEST_DATA")
     if not folder:
