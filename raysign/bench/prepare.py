@@ -53,6 +53,7 @@ def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[s
         chosen = sorted(files.rglob("*.parquet"))[:: max(1, clips // sample)]
         found = _ratios(best, clips, _baselines(chosen, workplace / "pass0", LAYOUT_OF[points], recipes, repeats))
         found |= {"points": points, "frames": frames, "cpus": engine.cpus(cluster)}
+        found["clips_per_cpu_second"] = {name: round(clips / best[name] / found["cpus"], 1) for name in best}
         found["peak_mb"] = round(max(row["peak"] for row in passes))
         if memory:
             found["peak_mb_of_a_tenth"] = round(low["peak"])

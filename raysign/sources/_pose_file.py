@@ -60,11 +60,25 @@ class Body:
 def read(path: Path) -> tuple[Header, Body]:
     """A whole file. ClipError when it is torn, or none of these."""
     try:
-        stream = io.BytesIO(path.read_bytes())
-        header = read_header(stream)
+        data = path.read_bytes()
+        header, start = _begun(data)
+        stream = io.BytesIO(data)
+        stream.seek(start)
         return header, read_body(stream, header)
     except (OSError, ValueError, EOFError) as error:
         raise ClipError(f"{path}: not readable as a pose file ({str(error)[:120]})") from None
+
+
+_LAST: list[tuple[bytes, Header]] = []  # the header of the file before: those of a set are alike, and long
+
+
+def _begun(data: bytes) -> tuple[Header, int]:
+    """The header that a file begins with, and its size in bytes."""
+    if not (_LAST and data.startswith(_LAST[0][0])):
+        stream = io.BytesIO(data)
+        header = read_header(stream)
+        _LAST[:] = [(data[: stream.tell()], header)]
+    return _LAST[0][1], len(_LAST[0][0])
 
 
 def read_header(stream: BinaryIO) -> Header:

@@ -107,7 +107,7 @@ def _within_the_image(found: Landmarks) -> Landmarks:
 
 
 @lru_cache(maxsize=16)  # the files of a set have one header
-def _layout(components: tuple[Component, ...]) -> tuple[str, list[int], list[int]]:
+def _layout(components: tuple[Component, ...]) -> tuple[str, np.ndarray, np.ndarray]:
     """The layout of a file; its points that are kept, and where in the layout each of them goes."""
     starts = [0, *accumulate(len(component.points) for component in components)]
     placed = list(zip(components, starts, strict=False))
@@ -117,9 +117,9 @@ def _layout(components: tuple[Component, ...]) -> tuple[str, list[int], list[int
         pairs = [_pairs(component, start, known) for component, start in used]
         if all(pairs):
             kept, places = zip(*(pair for some in pairs for pair in some), strict=True)
-            return name, list(kept), list(places)
+            return name, np.array(kept), np.array(places)
     kept = [start + i for component, start in used for i in range(len(component.points))]
-    return skeleton.text_of(_own([component for component, _ in used])), kept, list(range(len(kept)))
+    return skeleton.text_of(_own([component for component, _ in used])), np.array(kept), np.arange(len(kept))
 
 
 def _pairs(component: Component, start: int, known: Skeleton) -> list[tuple[int, int]]:
