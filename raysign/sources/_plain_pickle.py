@@ -81,7 +81,8 @@ def load(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         how = "save tensors as tensor.numpy()" if "torch" in str(error) else "save it as these"
         raise SourceError(
-            f"{path}: found {error}; only lists, dicts and arrays of numbers and text are read, so {how}"
+            f"{path}: found {' '.join(str(error).split())[:160]}; only lists, dicts and arrays of numbers and text are "
+            f"read, so {how}"
         ) from None
     except (
         OSError,
@@ -96,4 +97,6 @@ def load(path: Path) -> Any:
         ImportError,
         RecursionError,
     ) as error:  # fmt: skip - what a torn pickle makes of the machine
-        raise SourceError(f"{path}: not readable as a pickle ({type(error).__name__}: {str(error)[:80]})") from None
+        raise SourceError(
+            f"{path}: not readable as a pickle ({type(error).__name__}: {' '.join(str(error).split())[:80]})"
+        ) from None

@@ -200,9 +200,12 @@ def _keys(table: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarra
         parts = names.dictionary.to_pylist()
     except UnicodeDecodeError:
         raise ClipError("a landmark type is no text") from None
+    codes = names.indices.to_numpy()
+    if len(codes) and not 0 <= codes.min() <= codes.max() < len(parts):  # of a torn file; pyarrow does not look
+        raise ClipError(f"a landmark type is none of the {len(parts)} that the file lists")
     return (
         parts,
-        names.indices.to_numpy(),
+        codes,
         _whole(index, "landmark index"),
         _whole(frame, "frame"),
     )

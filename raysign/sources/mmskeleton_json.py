@@ -83,7 +83,8 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     if not people:
         raise ClipError(f"{ref.path}: nobody in any of {count} frames")
     x = surest(np.stack(people), np.array(at), count, options.persons)
-    x[..., :2] /= np.array(size, np.float32)
+    with np.errstate(invalid="ignore"):  # damaged numbers, which are not seen
+        x[..., :2] /= np.array(size, np.float32)
     return landmarks(x[..., :3], x[..., 3], name, ref.path, fps=options.fps, width=size[0], height=size[1])
 
 

@@ -83,7 +83,8 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     at = np.repeat(np.arange(len(frames)), [len(people) for people in frames])
     x = surest(found, at, len(frames), options.persons)
     width, height = _size(x[..., :2], options, ref)
-    x[..., :2] /= np.array([width or 1, height or 1], np.float32)
+    with np.errstate(invalid="ignore"):  # damaged numbers, which are not seen
+        x[..., :2] /= np.array([width or 1, height or 1], np.float32)
     values = np.concatenate([x[..., :2], np.zeros_like(x[..., 2:])], axis=-1)
     return landmarks(values, x[..., 2], name, ref.path, fps=options.fps, width=width, height=height)
 

@@ -85,7 +85,8 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     confidence = np.zeros(values.shape[:3], np.float32)
     values[:, :, places, : taken.shape[-1]] = taken
     confidence[:, :, places] = np.moveaxis(sure[:, people][:, :, kept], 1, 0)
-    values[..., :2] /= np.array([header.width, header.height], np.float32)
+    with np.errstate(invalid="ignore"):  # damaged numbers, which are not seen
+        values[..., :2] /= np.array([header.width, header.height], np.float32)
     if np.abs(values[..., 2], where=confidence > 0, out=np.zeros_like(confidence)).max(initial=0) > PIXELS_FROM:
         values[..., 2] /= header.width
     fps = body.fps if 0 < body.fps < np.inf else 0.0

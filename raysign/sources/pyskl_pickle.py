@@ -80,7 +80,8 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     values[..., : x.shape[3]] = x
     if x.shape[3] == 2:
         height, width = _size(ref, one)
-        values[..., :2] /= np.array([width, height], np.float32)
+        with np.errstate(invalid="ignore"):  # damaged numbers, which are not seen
+            values[..., :2] /= np.array([width, height], np.float32)
     return landmarks(values, _scores(ref, one, x), name, ref.id, fps=options.fps, width=width, height=height)
 
 
