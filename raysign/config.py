@@ -1,96 +1,28 @@
 """The config tree: every setting, its default, its unit and what it does, once.
 
 YAML files state only differences from these defaults and are merged left to right; `a.b=value` overrides one
-leaf. A section of an open family (`source`, `prepare`, `model`, `task`) is chosen by its `kind`, the name of a
-file in that family's package, which holds its own options: adding a file adds a kind.
+leaf. What sections are made of, and how a section's `kind` brings its own options, is in `raysign.kinds`.
 """
 
-import os
-import pkgutil
 from collections.abc import Iterable
-from importlib import import_module, util
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import Field
 
 from raysign.errors import ConfigError, nearest
-
-
-class Section(BaseModel):
-    """A frozen group of settings; unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _expand(path: Any) -> Any:
-    """Absolute path with `~` and `$VARS` expanded; workers of a cluster run in other directories than the user."""
-    if not isinstance(path, str | Path):
-        return path
-    expanded = os.path.expandvars(str(path))
-    if "$" in expanded:
-        unset = expanded[expanded.index("$") :].split("/")[0]
-        raise ValueError(f"{unset} is not set; export it or write the path out")
-    return Path(os.path.abspath(os.path.expanduser(expanded)))  # noqa: PTH100, PTH111 - keeps symbolic links as given
-
-
-def _expand_result(path: Any) -> Any:
-    """As `_expand`, but a relative path starts at $RAYSIGN_HOME, else at the current folder.
-
-    The current folder of a submitted job is a copy that Ray deletes: there results go below ~/raysign.
-    """
-    root = os.environ.get("RAYSIGN_HOME", "~/raysign" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
-    return _expand(os.path.join(root, path)) if isinstance(path, str | Path) else path  # noqa: PTH118 - "~", "$VAR"
-
-
-AnyPath = Annotated[Path, BeforeValidator(_expand)]
-ResultPath = Annotated[Path, BeforeValidator(_expand_result)]
-
-
-# ---------------------------------------------------------------- open families: a kind is the name of a file
-
-DEFAULT_KIND = {"source": "video_folder", "prepare": "shoulder_centered", "model": "stgcn", "task": "classification"}
-FAMILIES = {
-    "source": "raysign.sources",
-    "prepare": "raysign.clips.recipes",
-    "model": "raysign.models",
-    "task": "raysign.learn.tasks",
-    "to": "raysign.writers",  # no section of the tree: told to `raysign convert` alone
-}
-
-
-def kinds(family: str) -> list[str]:
-    """The kinds a family has."""
-    return members(FAMILIES[family])
-
-
-def members(package: str) -> list[str]:
-    """A package's modules, without those whose name starts with an underscore."""
-    found = pkgutil.iter_modules(import_module(package).__path__)
-    return sorted(module.name for module in found if not module.name.startswith("_"))
-
-
-def kind_module(family: str, kind: str):
-    """The module of one kind; ConfigError with the nearest name when there is none."""
-    name = f"{FAMILIES[family]}.{kind}"
-    if not kind.isidentifier() or kind.startswith("_") or util.find_spec(name) is None:
-        known = kinds(family)
-        raise ConfigError(f"{family}.kind: found {kind!r}, expected one of {', '.join(known)}{nearest(kind, known)}")
-    return import_module(name)
-
-
-def _family(name: str):
-    """A config field whose class is `Options` of the module its `kind` names."""
-
-    def choose(value: Any) -> Any:
-        if isinstance(value, dict):
-            kind = value.get("kind", DEFAULT_KIND[name])
-            return _validate(kind_module(name, str(kind)).Options, {**value, "kind": kind}, f"{name}.")
-        return value
-
-    return Annotated[SerializeAsAny[Section], BeforeValidator(choose), Field(default={}, validate_default=True)]
-
+from raysign.kinds import (
+    DEFAULT_KIND,
+    FAMILIES,
+    AnyPath,
+    ResultPath,
+    Section,
+    expand_result,
+    kind_module,
+    of_family,
+    validated,
+)
 
 # ---------------------------------------------------------------- sections
 
@@ -215,13 +147,13 @@ class Config(Section):
         None, description="landmark store to share between runs; None: <out>/landmarks"
     )
     seed: int = Field(0, ge=0, description="of splits, initial weights, shuffling and augmentation")
-    source: _family("source")  # type: ignore[valid-type]
+    source: of_family("source")  # type: ignore[valid-type]
     extract: Extract = Extract()  # pyright: ignore[reportCallIssue]
-    prepare: _family("prepare")  # type: ignore[valid-type]
+    prepare: of_family("prepare")  # type: ignore[valid-type]
     split: Split = Split()  # pyright: ignore[reportCallIssue]
     augment: Augment = Augment()  # pyright: ignore[reportCallIssue]
-    model: _family("model")  # type: ignore[valid-type]
-    task: _family("task")  # type: ignore[valid-type]
+    model: of_family("model")  # type: ignore[valid-type]
+    task: of_family("task")  # type: ignore[valid-type]
     train: Train = Train()  # pyright: ignore[reportCallIssue]
     evaluate: Evaluate = Evaluate()  # pyright: ignore[reportCallIssue]
     mlflow: Mlflow = Mlflow()  # pyright: ignore[reportCallIssue]
@@ -230,7 +162,7 @@ class Config(Section):
     @property
     def home(self) -> Path:
         """Folder of all results of this config."""
-        return self.out or _expand_result(f"runs/{self.name}")
+        return self.out or expand_result(f"runs/{self.name}")
 
     @property
     def landmarks_dir(self) -> Path:
@@ -258,7 +190,7 @@ def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
     for key in tree:  # before anything else, or a section that is missing would hide a misspelt one
         if key not in Config.model_fields:
             raise ConfigError(f"{key}: unknown key{nearest(key, Config.model_fields)}")
-    return _validate(Config, tree)
+    return validated(Config, tree)
 
 
 def section(family: str, arguments: Iterable[str]) -> Section:
@@ -271,7 +203,7 @@ def section(family: str, arguments: Iterable[str]) -> Section:
         told = _tree_of(argument)[family]
         tree = _merge(tree, told if isinstance(told, dict) else {"kind": told})
     kind = str(tree.get("kind", ""))
-    return _validate(kind_module(family, kind).Options, {**tree, "kind": kind}, f"{family}.")
+    return validated(kind_module(family, kind).Options, {**tree, "kind": kind}, f"{family}.")
 
 
 def _tree_of(argument: str, detecting: bool = True) -> dict:
@@ -335,27 +267,3 @@ def _of_kind(family: str, section: dict, kind: str) -> dict:
     ours = kind_module(family, kind).Options.model_fields
     theirs = kind_module(family, DEFAULT_KIND.get(family, kind)).Options.model_fields
     return {key: value for key, value in section.items() if key in ours or key not in theirs}
-
-
-def _validate(section: type[BaseModel], tree: dict, prefix: str = "") -> Any:
-    """`tree` as an instance of `section`; ConfigError with one line for the first problem found."""
-    try:
-        return section.model_validate(tree)
-    except ValidationError as error:
-        problem = error.errors()[0]
-    place = prefix + ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        near = nearest(str(problem["loc"][-1]), _fields_at(section, problem["loc"][:-1]))
-        raise ConfigError(f"{place}: unknown key{near or ', expected one that `raysign config` prints'}")
-    if problem["type"] == "missing":
-        raise ConfigError(f"{place}: missing; give it as {place}=VALUE or in the YAML file")
-    message = problem["msg"].removeprefix("Value error, ")
-    raise ConfigError(f"{place}: found {problem['input']!r}; {message[0].lower()}{message[1:]}")
-
-
-def _fields_at(section: Any, location: tuple) -> list[str]:
-    """The names allowed in the section at `location` below `section`."""
-    for part in location:
-        field = getattr(section, "model_fields", {}).get(part)
-        section = field.annotation if field else None
-    return list(getattr(section, "model_fields", {}))

@@ -20,8 +20,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from raysign import engine, store
-from raysign.config import Config, Section, kind_module
+from raysign.config import Config
 from raysign.errors import ConfigError, RaysignError, StoreError
+from raysign.kinds import Section, kind_module
 
 # ---------------------------------------------------------------- the stages
 

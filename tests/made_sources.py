@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from made_people import HAND, POSE, pose_values, someone, write_frames, write_mmskeleton, write_pose
 
-from raysign.config import Section, kind_module
+from raysign.kinds import Section, kind_module
 
 
 def body(rng, identity, state=2):

@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "raysign"
 ROOMS = [
     "errors",
+    "kinds",
     "config",
     "bones",
     "skeleton",

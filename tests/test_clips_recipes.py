@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from raysign import config
 from raysign.errors import ClipError, ConfigError
+from raysign.kinds import kind_module, kinds
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS
 from raysign.sources import landmark_parquet
@@ -13,12 +13,12 @@ NAN = np.float32(np.nan)
 
 
 def options_of(kind, **changes):
-    return config.kind_module("prepare", kind).Options.model_validate(changes)
+    return kind_module("prepare", kind).Options.model_validate(changes)
 
 
 def accepts(kind, layout):
     try:
-        config.kind_module("prepare", kind).skeleton(options_of(kind), layout)
+        kind_module("prepare", kind).skeleton(options_of(kind), layout)
     except ConfigError:
         return False
     return True
@@ -26,7 +26,7 @@ def accepts(kind, layout):
 
 def has_mirror(kind, layout):
     """Whether a mirror image is defined for the layout, for its clips, and for what they are centred on."""
-    recipe, given = config.kind_module("prepare", kind), LAYOUTS[layout]
+    recipe, given = kind_module("prepare", kind), LAYOUTS[layout]
     if not given.mirror or "x" not in recipe.channels(options_of(kind), layout):
         return False
     aside = kind == "centered" and given.mirror[given.centre] != given.centre
@@ -37,7 +37,7 @@ def over(pairs):
     return pytest.mark.parametrize(("kind", "layout"), pairs, ids=["-".join(pair) for pair in pairs])
 
 
-KINDS = sorted(set(config.kinds("prepare")) - {"stored_features"})  # which looks at no points
+KINDS = sorted(set(kinds("prepare")) - {"stored_features"})  # which looks at no points
 PAIRS = [(kind, layout) for kind in KINDS for layout in LAYOUTS if accepts(kind, layout)]
 every = over(PAIRS)
 with_mirror = over([pair for pair in PAIRS if has_mirror(*pair)])
@@ -59,7 +59,7 @@ def apply(kind, layout, values, visibility, /, **changes):
     visibility = np.where(np.isnan(values).any(-1), NAN, visibility)
     values.flags.writeable = visibility.flags.writeable = False  # a recipe that writes to its input fails
     landmarks = Landmarks(values, visibility, layout, 30.0, 640, 480)
-    return config.kind_module("prepare", kind).apply(landmarks, options_of(kind, **changes))
+    return kind_module("prepare", kind).apply(landmarks, options_of(kind, **changes))
 
 
 def hidden(values):
@@ -79,7 +79,7 @@ def test_every_recipe_takes_some_layout():
 @every
 @pytest.mark.parametrize("persons", [1, 3])
 def test_a_clip_has_the_shape_that_the_recipe_tells_and_no_nan(kind, layout, persons):
-    recipe, chosen = config.kind_module("prepare", kind), options_of(kind)
+    recipe, chosen = kind_module("prepare", kind), options_of(kind)
     values, visibility = person(layout, persons)
     for given in (values, hidden(values)):
         x = apply(kind, layout, given, visibility)
@@ -156,7 +156,7 @@ def test_people_of_a_clip_do_not_lend_each_other_points(kind, layout):
 
 @with_mirror
 def test_the_mirror_image_of_a_signer_gives_the_mirror_image_of_the_clip(kind, layout):
-    recipe = config.kind_module("prepare", kind)
+    recipe = kind_module("prepare", kind)
     values, visibility = person(layout, 2)
     values = hidden(values)
     x = apply(kind, layout, values, visibility)[:, :, list(recipe.skeleton(options_of(kind), layout).mirror)]
@@ -178,7 +178,7 @@ def test_in_units_of_the_width_a_picture_may_have_any_shape(kind, layout):
 @pytest.mark.parametrize("kind", [kind for kind, layout in PAIRS if layout == "holistic_543"])
 def test_real_recordings_are_prepared_by_every_recipe(real_data, kind):
     tables = ("gislr_official_samples", "traduttore_words/gislr")
-    recipe, made = config.kind_module("prepare", kind), 0
+    recipe, made = kind_module("prepare", kind), 0
     for folder in tables:
         source = landmark_parquet.Options.model_validate({"path": real_data / folder})
         for ref in landmark_parquet.clips(source)[::6]:

@@ -8,6 +8,7 @@ import pytest
 from raysign import config, store
 from raysign.clips.recipes import phonological_36, stored_features
 from raysign.errors import ClipError, ConfigError
+from raysign.kinds import kind_module, kinds
 from raysign.schema import (
     FEATURE_SIZES,
     LANDMARKS,
@@ -134,8 +135,8 @@ def test_features_that_raysign_makes_itself_and_those_it_is_given_are_called_the
     assert stored_features.skeleton(options(), "no_points") == phonological_36.skeleton(made, "holistic_543")
 
 
-@pytest.mark.parametrize("kind", sorted(set(config.kinds("prepare")) - {"stored_features"}))
+@pytest.mark.parametrize("kind", sorted(set(kinds("prepare")) - {"stored_features"}))
 def test_a_recipe_that_wants_points_refuses_clips_of_features_alone(kind):
-    recipe = config.kind_module("prepare", kind)
+    recipe = kind_module("prepare", kind)
     with pytest.raises(ConfigError, match=r"prepare.* needs"):
         recipe.skeleton(recipe.Options(), NO_POINTS.name)

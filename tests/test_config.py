@@ -4,6 +4,7 @@ import pytest
 
 from raysign import config
 from raysign.errors import ConfigError
+from raysign.kinds import FAMILIES, kind_module, kinds
 
 
 def refusal(*arguments: str) -> str:
@@ -57,11 +58,11 @@ def test_yaml_cannot_construct_objects(tmp_path):
     assert "evil.yaml" in refusal(str(tmp_path / "evil.yaml"))
 
 
-@pytest.mark.parametrize("family", config.FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_kind_of_every_family_has_options_named_after_its_file(family):
-    assert config.kinds(family)
-    for kind in config.kinds(family):
-        options = config.kind_module(family, kind).Options
+    assert kinds(family)
+    for kind in kinds(family):
+        options = kind_module(family, kind).Options
         assert options.model_fields["kind"].default == kind
 
 

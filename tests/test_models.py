@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from raysign.config import kind_module, kinds
+from raysign.kinds import kind_module, kinds
 from raysign.learn.recogniser import Recogniser
 from raysign.learn.tasks import classification
 from raysign.models import stgcn

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from raysign import config
-from raysign.config import kind_module
 from raysign.errors import RaysignError
 from raysign.extract.frames import Video, image, is_image
+from raysign.kinds import kind_module
 from raysign.sources import detect
 
 MSR = config.read_yaml(Path(__file__).parents[1] / "configs" / "msr_action3d.yaml")["source"]

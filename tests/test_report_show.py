@@ -11,7 +11,7 @@ from test_cli import raysign, refusal
 
 from raysign import config
 from raysign.clips.recipes import shoulder_centered
-from raysign.config import kind_module
+from raysign.kinds import kind_module
 from raysign.report import drawing, show
 from raysign.report.drawing import COLOURS, View
 from raysign.schema import Landmarks

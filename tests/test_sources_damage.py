@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from made_sources import samples
 from test_sources_kinds import READERS
 
-from raysign.config import kind_module
 from raysign.errors import RaysignError
+from raysign.kinds import kind_module
 
 BUDGET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 ODD = [None, -1, 3.5, float("nan"), float("inf"), 10**15, "", "word", "1", True, [], [[1], [1, 2]], {}, {"a": 1}]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from made_sources import samples
 
-from raysign.config import kind_module, kinds
+from raysign.kinds import kind_module, kinds
 from raysign.schema import ClipRef
 from raysign.skeleton import layout
 

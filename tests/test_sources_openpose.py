@@ -13,8 +13,8 @@ from made_people import SIZE, someone, write_frames, write_mmskeleton
 
 from raysign import skeleton
 from raysign.clips.recipes import centered
-from raysign.config import kind_module
 from raysign.errors import ClipError, ConfigError, RaysignError, SourceError
+from raysign.kinds import kind_module
 from raysign.sources import detect, mmskeleton_json, openpose_json
 
 

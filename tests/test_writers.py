@@ -19,6 +19,7 @@ import pytest
 
 from raysign import config, pipeline, schema, store
 from raysign.errors import ConfigError, StoreError
+from raysign.kinds import kind_module, kinds
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS, border_visibility, layout, text_of
 from raysign.sources import landmark_parquet
@@ -26,13 +27,13 @@ from raysign.sources._declared import Declaration
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers._clips import file_names, zeros_on_disk
 
-KINDS = config.kinds("to")
+KINDS = kinds("to")
 OWN = text_of(Declaration.model_validate({"name": "own", "points": ["a", "b", "c"], "bones": [["a", "b"]]}).skeleton())
 ANY = ("ntu_25", "openpose_18", "holistic_75", OWN)  # for formats that hold any layout
 
 
 def writer(kind):
-    return config.kind_module("to", kind)
+    return kind_module("to", kind)
 
 
 def made_up(rng, name, frames, persons=1, size=(640, 480), fps=25.0) -> Landmarks:
@@ -97,7 +98,7 @@ def listed(out: Path) -> list[dict]:
 def read_back(out: Path, card: dict) -> dict[str, tuple[ClipRef, Landmarks]]:
     """Each written clip's id -> what its source makes of it, told in the words that the conversion ends with."""
     words = shlex.split(pipeline.converted(card, out).splitlines()[-1].split("raysign import ")[1])
-    options, source = config.load(words).source, config.kind_module("source", card["source"]["kind"])
+    options, source = config.load(words).source, kind_module("source", card["source"]["kind"])
     refs, found = source.clips(options), {}
     for row in listed(out):
         if not row["left_out"]:
@@ -180,7 +181,7 @@ NEAR = {"stgcn_npy": 6e-8, "pyskl_pickle": 5e-4, "pose_format": 1e-6}  # largest
 )
 @pytest.mark.parametrize("splits", SPLITS)
 def test_what_is_written_is_read_back_by_its_source_but_for_what_is_said_to_be_lost(tmp_path, kind, name, splits):
-    if writer(kind).READ_BY not in config.kinds("source"):
+    if writer(kind).READ_BY not in kinds("source"):
         pytest.skip(f"no source {writer(kind).READ_BY} yet")
     directory, content = filled(tmp_path / "landmarks", name, clips=SPLITS[splits])
     card = convert(directory, tmp_path / "out", kind)

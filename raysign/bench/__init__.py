@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable
 
 import yaml
 
-from raysign.config import members
 from raysign.errors import ConfigError, nearest
+from raysign.kinds import members
 
 
 def benchmarks() -> dict[str, str]:

@@ -23,6 +23,7 @@ from raysign.bench import _made
 from raysign.bench._peak import Peak
 from raysign.clips import prepare
 from raysign.errors import ClipError, ConfigError
+from raysign.kinds import kind_module, kinds
 from raysign.skeleton import LAYOUTS
 from raysign.writers._landmark_rows import rows
 
@@ -67,8 +68,8 @@ def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[s
 def _recipes(layout: str) -> tuple[str, ...]:
     """The recipes that can make clips of the layout, the default one first."""
     found = []
-    for kind in config.kinds("prepare"):
-        recipe = config.kind_module("prepare", kind)
+    for kind in kinds("prepare"):
+        recipe = kind_module("prepare", kind)
         try:
             recipe.apply(_made.landmarks(0, layout, 30), recipe.Options.model_validate({}))
         except (ConfigError, ClipError, ValueError):  # not of such landmarks, or not without settings
@@ -147,7 +148,7 @@ def _baselines(files: list[Path], done: Path, layout: str, recipes: tuple[str, .
     }
     tables = [store.read_table(path) for path in store.shards(done / "landmarks")[:4]]
     for kind in recipes:
-        recipe = config.kind_module("prepare", kind)
+        recipe = kind_module("prepare", kind)
         options = recipe.Options.model_validate({})
         found[f"pandas {kind}"] = best(
             lambda r=recipe, o=options: [r.apply(_by_pandas(pandas, file, layout), o) for file in files], len(files)

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from raysign import config, schema, store
 from raysign.clips import split
-from raysign.config import kind_module
 from raysign.errors import ClipError, ConfigError, StoreError
+from raysign.kinds import Section, kind_module
 from raysign.skeleton import Skeleton
 from raysign.skeleton import layout as layout_of
 
@@ -115,7 +115,7 @@ def _key(settings: config.Config, skeleton: Skeleton, rows: Iterable[tuple[str, 
 class Worker:
     """Turns a unit of `plan` into one shard of clips."""
 
-    def __init__(self, landmarks_dir: Path, directory: Path, options: config.Section):
+    def __init__(self, landmarks_dir: Path, directory: Path, options: Section):
         self.landmarks_dir, self.directory, self.options = Path(landmarks_dir), Path(directory), options
         self.recipe = kind_module("prepare", options.kind)  # pyright: ignore[reportAttributeAccessIssue]
 

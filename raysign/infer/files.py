@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysign import store
-from raysign.config import kind_module
 from raysign.errors import ClipError, RaysignError, SourceError
 from raysign.infer.predictor import Predictor, top
+from raysign.kinds import kind_module
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
 from raysign.schema import ClipRef, Landmarks, landmarks_of

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from raysign.config import kind_module
 from raysign.errors import BundleError
+from raysign.kinds import kind_module
 from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
 

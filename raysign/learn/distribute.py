@@ -17,8 +17,9 @@ from raysign import config as configs
 from raysign import engine, store
 from raysign.clips.augment import Augment
 from raysign.clips.batch import Listing, Resident, Streamed, listing
-from raysign.config import Config, kind_module
+from raysign.config import Config
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
+from raysign.kinds import kind_module
 from raysign.learn import bundle, checkpoint, loop, recogniser, reporters
 from raysign.learn.tracking import Tracker
 from raysign.skeleton import of_dict

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from raysign.config import Config, kind_module
+from raysign.config import Config
+from raysign.kinds import kind_module
 from raysign.skeleton import Skeleton
 
 

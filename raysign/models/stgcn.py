@@ -16,7 +16,7 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from raysign import graph
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.models._layers import MaskedBatchNorm, merge_frames
 from raysign.skeleton import Skeleton
 

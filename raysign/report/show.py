@@ -11,8 +11,9 @@ from raysign import store
 from raysign.clips.augment import Augment
 from raysign.clips.batch import Batch
 from raysign.clips.recipes._features import SKELETON as FEATURES
-from raysign.config import Config, kind_module
+from raysign.config import Config
 from raysign.errors import ClipError, StoreError, nearest
+from raysign.kinds import kind_module
 from raysign.report.drawing import View
 from raysign.schema import Landmarks, landmarks_of
 from raysign.skeleton import layout

@@ -11,8 +11,8 @@ audit(options) -> dict          what the source names and lacks, for one that na
 
 from pathlib import Path
 
-from raysign.config import kind_module, kinds
 from raysign.errors import SourceError
+from raysign.kinds import kind_module, kinds
 
 
 def detect(path: Path) -> str:

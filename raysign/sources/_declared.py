@@ -2,8 +2,8 @@
 
 from pydantic import Field, model_validator
 
-from raysign.config import Section
 from raysign.errors import nearest
+from raysign.kinds import Section
 from raysign.skeleton import Skeleton
 
 

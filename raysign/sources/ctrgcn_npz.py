@@ -12,8 +12,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign import skeleton
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LayoutName
 from raysign.sources._arrays import float32, has, load, mapped, shape_of

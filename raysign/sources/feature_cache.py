@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import NO_POINTS
 from raysign.sources import wlasl

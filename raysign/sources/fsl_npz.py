@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import SPLITS, ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS
 from raysign.sources._arrays import float32, together

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from raysign.config import AnyPath, Section
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef
 from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, Pattern, any_file, in_folders
 

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import SPLITS, ClipRef, Landmarks
 from raysign.sources._json import mapping, tree
 from raysign.sources._media import require_unique, stamp_of

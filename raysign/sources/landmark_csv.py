@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from raysign.config import AnyPath
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources import npz
 from raysign.sources._arrays import float32

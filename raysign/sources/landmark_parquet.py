@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from raysign import store
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError, nearest
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._landmark_rows import dense
 from raysign.sources._media import require_unique

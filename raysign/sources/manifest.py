@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from raysign.config import AnyPath, Section
 from raysign.errors import SourceError, nearest
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef
 from raysign.sources._media import require_unique, stamp_of
 

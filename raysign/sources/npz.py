@@ -11,8 +11,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign import skeleton, store
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, ConfigError, SourceError, nearest
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LayoutName
 from raysign.sources._arrays import float32, load, mapped, shape_of

@@ -17,8 +17,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign import store
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._arrays import float32
 from raysign.sources._media import require_unique

@@ -13,8 +13,8 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from raysign import skeleton
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.sources._json import mapping
 from raysign.sources._media import Pattern, clip_at, files, stamp_of

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign import skeleton
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import Skeleton
 from raysign.sources import openpose_json

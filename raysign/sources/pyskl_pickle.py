@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from raysign.config import AnyPath, Section
 from raysign.errors import ClipError, SourceError, nearest
+from raysign.kinds import AnyPath, Section
 from raysign.schema import SPLITS, ClipRef, Landmarks
 from raysign.skeleton import LayoutName
 from raysign.sources._arrays import float32

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from raysign.bones import LEFT_SHOULDER, LEFT_WRIST, RIGHT_SHOULDER
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS, border_visibility
 

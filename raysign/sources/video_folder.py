@@ -6,7 +6,7 @@ The gloss is the folder a video lies in; a video in the root folder has none.
 from pathlib import Path
 from typing import Literal
 
-from raysign.config import AnyPath, Section
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef
 from raysign.sources._media import VIDEO_SUFFIXES, Pattern, any_file, in_folders
 

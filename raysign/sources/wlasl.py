@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from raysign.config import AnyPath, Section
 from raysign.errors import SourceError
+from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef
 from raysign.sources import _json
 from raysign.sources._media import VIDEO_SUFFIXES, files, gloss_of, label_names, require_unique, stamp_of

@@ -26,8 +26,8 @@ import psutil
 from tqdm import tqdm
 
 from raysign import store
-from raysign.config import Section, kind_module
 from raysign.errors import ConfigError, StoreError
+from raysign.kinds import Section, kind_module
 from raysign.writers._clips import Plan, plan, stream
 
 _LOSES = "A split that is none of train, val and test is lost."

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import store
-from raysign.config import Section
 from raysign.errors import ConfigError, StoreError
+from raysign.kinds import Section
 from raysign.schema import VERSION, Landmarks, canonical_split, landmarks_of
 from raysign.skeleton import NO_POINTS, layout
 

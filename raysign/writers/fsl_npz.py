@@ -15,7 +15,7 @@ import numpy as np
 
 from raysign import store
 from raysign.clips import handcrafted, points
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.writers import _labels

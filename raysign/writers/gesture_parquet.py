@@ -11,7 +11,7 @@ from typing import Literal
 import pyarrow as pa
 
 from raysign import store
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.writers._clips import Clip, file_names, several

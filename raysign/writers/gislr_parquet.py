@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysign import store
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.writers._clips import Clip, file_names, several
 from raysign.writers._labels import numbers

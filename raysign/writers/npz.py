@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import layout
 from raysign.writers._clips import Clip, several, zeros_on_disk

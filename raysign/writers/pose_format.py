@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from raysign.bones import FACE_BONES, HAND_BONES, POSE_BONES
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.sources.pose_format import NAMES

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign import store
-from raysign.config import Section
 from raysign.errors import ConfigError
+from raysign.kinds import Section
 from raysign.schema import SPLITS, Landmarks
 from raysign.skeleton import layout
 from raysign.sources.pyskl_pickle import UNSPLIT

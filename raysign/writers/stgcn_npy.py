@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from raysign import store
-from raysign.config import Section
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import layout
 from raysign.sources.stgcn_npy import SCORED

@@ -4,8 +4,8 @@ import numpy as np
 from pydantic import Field
 
 from raysign.clips import points, streams, timing
-from raysign.config import Section
 from raysign.errors import ClipError
+from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton
 

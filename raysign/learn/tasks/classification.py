@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from raysign.config import Section
 from raysign.errors import TrainError
+from raysign.kinds import Section
 from raysign.models._layers import RowDropout
 
 
