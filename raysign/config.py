@@ -104,6 +104,9 @@ class Train(Section):
     min_lr: float = Field(1e-5, ge=0, description="learning rate at the end of the cosine")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps over which the rate rises to lr")
     weight_decay: float = Field(0.01, ge=0)
+    mixup: float = Field(
+        0.0, ge=0, description="alpha of Beta(alpha, alpha), the share of a clip mixed with another; 0 mixes none"
+    )
     clip_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0 switches clipping off")
     amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, off on a CPU")
     best: str = Field("val/top1", description="metric that chooses the best epoch; ties go to the lower val/loss")

@@ -1,20 +1,19 @@
-"""Laws of augmentation and of batches."""
+"""Laws of augmentation."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from made_clips import write
 
 from raysign import config
 from raysign.clips.augment import Augment, geometry
 from raysign.clips.augment.geometry import mirrored
 from raysign.clips.augment.occlusion import in_area
 from raysign.clips.augment.time import between_frames
-from raysign.clips.batch import Batch, Resident, Streamed, bounds, listing
+from raysign.clips.batch import Batch
 from raysign.clips.recipes import shoulder_centered
-from raysign.errors import ConfigError, StoreError
+from raysign.errors import ConfigError
 from raysign.skeleton import LAYOUTS, Skeleton
 
 SKELETON = LAYOUTS["top_body_59"]
@@ -339,40 +338,3 @@ def test_a_hidden_area_may_reach_to_a_point_at_the_origin():
     x[..., 0, :-1] = 0
     corner = torch.zeros(1, 4)
     assert in_area(x, [0, 1], corner)[0, 0, 0].tolist() == [True, False]
-
-
-# ---------------------------------------------------------------- batches
-
-
-@pytest.mark.parametrize("clips", [1, 7, 32, 33, 100])
-def test_batches_differ_by_one_clip_at_most(clips):
-    sizes = [high - low for low, high in bounds(clips, 32)]
-    assert sum(sizes) == clips
-    assert max(sizes) <= 32
-    assert max(sizes) - min(sizes) <= 1
-
-
-@pytest.mark.parametrize("world", [2, 3])
-@pytest.mark.parametrize("streamed", [False, True])
-def test_workers_share_out_the_batches_of_one(tmp_path, world, streamed):
-    found = listing(write(tmp_path, shards=3), "train")
-    clips = Streamed(found, CPU, budget=1.0) if streamed else Resident(found, CPU)
-    alone = [b.rows.tolist() for b in clips.batches(5, seed=3)]
-    shares = [[b.rows.tolist() for b in clips.batches(5, seed=3, rank=r, world=world)] for r in range(world)]
-    for step, rows in enumerate(alone):
-        assert [shares[i % world][step][i // world] for i in range(len(rows))] == rows
-    assert sorted([row for rows in alone for row in rows]) == list(range(len(found)))
-
-
-def test_streamed_clips_are_the_resident_ones(tmp_path):
-    found = listing(write(tmp_path, shards=3), "train")
-    resident, streamed = Resident(found, CPU), Streamed(found, CPU, budget=1.0)
-    for batch in streamed.batches(5, seed=1):
-        expected = resident.held.gather(batch.rows, batch.rows, batch.total)
-        assert torch.equal(batch.x, expected.x)
-        assert torch.equal(batch.frames, expected.frames)
-
-
-def test_a_folder_without_clips_is_named(tmp_path):
-    with pytest.raises(StoreError, match="no clips"):
-        listing(tmp_path, "train")

@@ -54,6 +54,13 @@ def test_a_training_learns(clips, tmp_path):
     assert rows[-1]["train/loss"] < rows[0]["train/loss"]
 
 
+def test_mixed_clips_are_learnt_from_and_change_the_training(clips, tmp_path):
+    rows = fit(settings(tmp_path, "train.epochs=25", "train.lr=0.01", "train.mixup=0.2"), clips, tmp_path / "t")
+    assert rows[-1]["val/top1"] > 0.8
+    plain = fit(settings(tmp_path, "train.epochs=25", "train.lr=0.01"), clips, tmp_path / "plain", last=1)
+    assert rows[0]["train/loss"] != plain[0]["train/loss"]
+
+
 def test_the_same_seed_gives_the_same_metrics_and_another_one_others(clips, tmp_path):
     first, second = (fit(settings(tmp_path), clips, tmp_path / name) for name in "ab")
     assert first == second

@@ -5,7 +5,7 @@ n takes rows r, r+n, ... of each. The last batch is not a small rest: batches di
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ class Batch:
     """x (B, M, T, V, C) float32, zeros outside a clip; frames (B,), persons (B,) int64; rows (B,) int64.
 
     rows: places of the clips in their split, on the CPU. total: clips of the global batch this is a share of. A worker
-    for which no clip is left holds one with frames and persons 0, and `rows` empty.
+    for which no clip is left holds one with frames and persons 0, and `rows` empty. other: for each clip the one that
+    follows it in the global batch (the first follows the last), where pairs were asked for.
     """
 
     x: torch.Tensor
@@ -31,6 +32,7 @@ class Batch:
     persons: torch.Tensor
     rows: torch.Tensor
     total: int
+    other: "Batch | None" = None
 
 
 @dataclass(frozen=True)
@@ -117,12 +119,18 @@ class Resident:
         self.size = len(found)
         self.held = Held(found, np.arange(len(found)), device)
 
-    def batches(self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    def batches(
+        self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1, pairs: bool = False
+    ) -> Iterator[Batch]:
         """This worker's share of each global batch of about `batch` clips; shuffled by `seed`, None keeps the order."""
         order = torch.arange(self.size) if seed is None else torch.randperm(self.size, generator=generator(seed))
         for low, high in bounds(self.size, batch):
-            rows = order[low:high][rank::world]
-            yield self.held.gather(rows, rows, high - low)
+            all_rows, mine = order[low:high], slice(rank, None, world)
+            other = self._gather(all_rows.roll(-1)[mine], high - low) if pairs else None
+            yield replace(self._gather(all_rows[mine], high - low), other=other)
+
+    def _gather(self, rows: torch.Tensor, total: int) -> Batch:
+        return self.held.gather(rows, rows, total)
 
 
 class Streamed:
@@ -134,7 +142,9 @@ class Streamed:
     def __init__(self, found: Listing, device: torch.device, budget: float):
         self.found, self.device, self.size, self.budget = found, device, len(found), budget
 
-    def batches(self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+    def batches(
+        self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1, pairs: bool = False
+    ) -> Iterator[Batch]:
         """As `Resident.batches`."""
         draw = None if seed is None else generator(seed)
         blocks, waiting = self._blocks(draw), []
@@ -148,7 +158,8 @@ class Streamed:
                 if len(rows) > wanted:
                     waiting.insert(0, (held, rows[wanted:], places[wanted:]))
                 wanted -= len(parts[-1][1])
-            yield self._share(parts, rank, world)
+            other = self._share(_rolled(parts), rank, world) if pairs else None
+            yield replace(self._share(parts, rank, world), other=other)
 
     def _blocks(self, draw: torch.Generator | None) -> Iterator[tuple[Held, torch.Tensor, torch.Tensor]]:
         """Blocks of shards: (their clips, rows of the split, places among the clips), in the order to be used."""
@@ -176,6 +187,12 @@ class Streamed:
                 batches.append(held.gather(places[mine], rows[mine], total))
             before += len(rows)
         return on(joined(batches), self.device)
+
+
+def _rolled(parts: list) -> list:
+    """The clips of a global batch with the first one put last."""
+    (held, rows, places), *rest = parts
+    return [(held, rows[1:], places[1:]), *rest, (held, rows[:1], places[:1])]
 
 
 def joined(batches: list[Batch]) -> Batch:

@@ -16,7 +16,7 @@ from torch import nn
 
 from raysign import config as configs
 from raysign import store
-from raysign.clips.augment import Augment
+from raysign.clips.augment import Augment, mixup
 from raysign.clips.batch import Batch, Resident, Streamed, bounds, mixed
 from raysign.errors import ConfigError, TrainError, nearest
 from raysign.learn import checkpoint
@@ -106,23 +106,41 @@ def _train_epoch(config: configs.Config, state: State, split: Split, augment: Au
     augment.start(epoch, split.clips.size)
     seed = mixed(config.seed, 3, epoch)
     rate = 0.0
-    for step, batch in enumerate(split.clips.batches(config.train.batch, seed=seed, rank=rank, world=world)):
+    alpha = config.train.mixup
+    shares = mixup.shares(alpha, split.clips.size, config.seed, 6, epoch).to(device) if alpha else None
+    batches = split.clips.batches(config.train.batch, seed=seed, rank=rank, world=world, pairs=shares is not None)
+    for step, batch in enumerate(batches):
         torch.manual_seed(seed + step)
         rate = _set_rate(state.optimizer, config.train, epoch * steps + step, config.train.epochs * steps)
-        _step(config, state, augment(batch), split.targets, sums, device)
+        _step(config, state, *_augmented(batch, augment, shares, split.targets), sums, device)
     norm = sums.pop("norm") / steps
     metrics = _averaged(sums, split.clips.size, "train")
     return {**metrics, "train/grad_norm": float(norm), "train/lr": rate}
 
 
-def _step(config: configs.Config, state: State, batch: Batch, targets: torch.Tensor, sums: dict, device: torch.device):
-    """One step of the optimizer on the sum of all workers' gradients."""
-    network, mine = state.network, targets[batch.rows.to(device)]
+def _augmented(
+    batch: Batch, augment: Augment, shares: torch.Tensor | None, targets: torch.Tensor
+) -> tuple[Batch, list[tuple]]:
+    """The batch as it is trained on, and (weight, targets) of what each clip is: one of them, or two with mixup."""
+    rows, other = batch.rows.to(targets.device), batch.other
+    batch = augment(batch)
+    if shares is None or other is None or not len(rows):
+        return batch, [(1.0, targets[rows])]
+    share = shares[rows]
+    batch = mixup.mixup(batch, augment(other), share)
+    return batch, [(share, targets[rows]), (1 - share, targets[other.rows.to(targets.device)])]
+
+
+def _step(config: configs.Config, state: State, batch: Batch, weighted: list, sums: dict, device: torch.device):
+    """One step of the optimizer on the sum of all workers' gradients. weighted: as `_augmented` gives it."""
+    network, mine = state.network, weighted[0][1]
     state.optimizer.zero_grad(set_to_none=True)
     with _autocast(config, device):
         logits = network(batch.x, batch.frames, batch.persons)
     # a worker without a clip in this batch takes part with a clip that counts for nothing
-    loss = network.task.loss(logits[: len(mine)], mine).sum() / batch.total if len(mine) else logits.sum() * 0
+    loss = logits.sum() * 0
+    if len(mine):
+        loss = torch.stack([(w * network.task.loss(logits, told)).sum() for w, told in weighted]).sum() / batch.total
     state.scaler.scale(loss).backward()
     _sum_gradients(network)
     state.scaler.unscale_(state.optimizer)

@@ -37,12 +37,15 @@ def replayed(batch: Batch, stretch: float, shift: float, draw: Draws) -> Batch:
     """Clips played slower or faster and moved along time; the first or last frame stands where none is left."""
     old = batch.frames
     frames = (old * (1 + draw.either_way("stretch", stretch))).round().long().clamp(min=1)
-    steps = torch.arange(int(frames.max()), device=old.device)
-    place = (steps + 0.5) * (old / frames)[:, None] - 0.5
-    place = place + (draw.either_way("move", shift) * old)[:, None]
-    place = torch.minimum(place.clamp(min=0), (old - 1)[:, None])
-    x = between_frames(batch.x, place) * (steps < frames[:, None])[:, None, :, None, None]
-    return replace(batch, x=x, frames=frames)
+    return replace(batch, x=played(batch, frames, draw.either_way("move", shift) * old), frames=frames)
+
+
+def played(batch: Batch, frames: torch.Tensor, move: torch.Tensor | float = 0.0) -> torch.Tensor:
+    """Clips (B, M, S, V, C) that last `frames` (B,), S the longest of them; `move` (B,): frames they begin later."""
+    steps, old = torch.arange(int(frames.max()), device=frames.device), batch.frames[:, None]
+    place = (steps + 0.5) * (old / frames[:, None]) - 0.5 + torch.as_tensor(move, device=frames.device)[..., None]
+    place = torch.minimum(place.clamp(min=0), old - 1)
+    return between_frames(batch.x, place) * (steps < frames[:, None])[:, None, :, None, None]
 
 
 def sampled(batch: Batch, count: int, draw: Draws) -> Batch:
