@@ -1,72 +1,22 @@
 """Validation: every planted fault is found, a clean store is passed in silence, what is torn is answered in a line."""
 
-import copy
 import json
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from made_stages import SPLITS, Plant, clips, doubled, found, landmarks, made, write
 
 from raysign import config, pipeline, schema, store
-from raysign.checks import evidence, limits, twins, validate
+from raysign.checks import evidence, limits, validate
 from raysign.checks.findings import Finding, limited
 from raysign.checks.measure import PARTS, quality
 from raysign.cli import main
-from raysign.clips.recipes import hand_84
-from raysign.clips.recipes import shoulder_centered as recipe
 from raysign.errors import StoreError
 from raysign.sources import synthetic
 
-SPLITS = {"signer0": "train", "signer1": "val", "signer2": "test"}
-RECIPE = recipe.Options()  # pyright: ignore[reportCallIssue]
-HAND = hand_84.Options()  # pyright: ignore[reportCallIssue]
 CHECKS = (*validate.ALWAYS, *validate.FIRST, *validate.LAST)
-
-
-@lru_cache(maxsize=1)
-def made() -> list[tuple[schema.ClipRef, schema.Landmarks]]:
-    """27 clips of 3 made-up signs by 3 made-up signers."""
-    options = config.load(["source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=3"]).source
-    return [(ref, synthetic.read(ref, options)) for ref in synthetic.clips(options)]
-
-
-def landmarks() -> list[dict]:
-    """Rows of LANDMARKS without a fault."""
-    rows = [schema.landmarks_row(ref, "made up", clip) for ref, clip in made()]
-    return [{name: copy.deepcopy(cell) for name, cell in row.items()} for row in rows]
-
-
-def clips() -> list[dict]:
-    """Rows of CLIPS without a fault, a signer to each split."""
-    rows = []
-    for ref, clip in made():
-        x = recipe.apply(clip, RECIPE)
-        shape = dict(zip(("persons", "frames", "points", "channels"), x.shape, strict=True))
-        who = {"id": ref.id, "gloss": list(ref.gloss), "signer": ref.signer, "split": SPLITS[str(ref.signer)]}
-        rows.append({**who, **shape, "x": x, "recipe": "made up"})
-    return rows
-
-
-def write(directory: Path, rows: list[dict], stage: str, **card) -> Path:
-    """A finished stage of two shards."""
-    kind = schema.LANDMARKS if stage == "landmarks" else schema.CLIPS
-    for i in range(2):
-        store.write_table(directory / f"shard-{i}.parquet", schema.to_table(rows[i::2], kind))
-    more = {}
-    if stage == "clips":
-        more = {"labels": ["sign00", "sign01", "sign02"], "skeleton": asdict(recipe.skeleton(RECIPE, "holistic_75"))}
-    told = {"counts": {"clips": len(rows)}, "config": {}, **more, **card}
-    store.write_card(directory, stage, "made", dropped={}, seconds=0, **told)
-    return directory
-
-
-def found(directory: Path) -> list[Finding]:
-    return validate.look(evidence.gather(directory))
 
 
 # ---------------------------------------------------------------- every fault is found, and only where there is one
@@ -88,19 +38,12 @@ def bodiless(row: dict) -> None:
     row["values"][:, :, :33] = np.nan
 
 
-def doubled(rows: list[dict], other: dict, **changes) -> None:
-    """Put a clip's numbers under the name of another."""
-    keep = {name: other[name] for name in ("id", "gloss", "signer", "split")}
-    other.update({**rows[0], **keep, **changes})
-
-
 def noised(rows: list[dict]) -> None:
     """The second clip becomes the first, noised."""
     doubled(rows, rows[1])
     rows[1]["values"] = rows[1]["values"] + np.random.default_rng(0).normal(0, 0.001, rows[1]["values"].shape)
 
 
-Plant = Callable[[list[dict]], object]
 IN_LANDMARKS: list[tuple[str, str, Plant]] = [
     ("shapes", "error", lambda rows: rows[3].update(frames=rows[3]["frames"] + 1)),
     ("layouts", "error", lambda rows: rows[3].update(layout="holistic_57")),
@@ -175,8 +118,9 @@ def test_a_fault_planted_in_clips_is_found(tmp_path, check, severity, plant):
 
 
 def test_every_check_has_a_planted_fault():
-    planted = {check for check, _, _ in (*IN_LANDMARKS, *IN_CLIPS, *IN_FEATURES)}
-    assert {check.__name__ for check in CHECKS} <= planted
+    planted = {check for check, _, _ in (*IN_LANDMARKS, *IN_CLIPS)}
+    # of features: tests/test_checks_features.py
+    assert {check.__name__ for check in CHECKS} - {"features"} <= planted
 
 
 def test_a_finding_names_the_clip_and_is_one_line(tmp_path):
@@ -251,55 +195,6 @@ def test_a_stage_of_nothing_but_quarantine_is_looked_at(tmp_path):
 def test_a_directory_without_a_whole_shard_is_refused(tmp_path):
     with pytest.raises(StoreError, match="no whole shard"):
         evidence.gather(tmp_path)
-
-
-# ---------------------------------------------------------------- twins
-
-
-def tracks(values: list[np.ndarray]) -> np.ndarray:
-    layout = evidence.skeleton.layout("holistic_75")
-    drawn = []
-    for value in values:
-        places, seen = value[0, ..., :2], np.isfinite(value[0, ..., 0])
-        drawn.append(twins.track(places, seen, layout, evidence.body_size(places, seen, layout)))
-    return np.stack(drawn)
-
-
-def near(values: list[np.ndarray]) -> set[tuple[int, int]]:
-    frames = np.array([value.shape[1] for value in values])
-    pairs = twins.find(tracks(values), frames, [str(i).encode() for i in range(len(values))]).near
-    return {(a, b) for a, b in pairs.tolist()}
-
-
-def test_different_takes_are_no_twins():
-    assert near([clip.values for _, clip in made()]) == set()
-
-
-@pytest.mark.parametrize(("change", "least"), [
-    (lambda v: v + np.random.default_rng(1).normal(0, 0.001, v.shape), 1.0),
-    (lambda v: v[:, 1:], 0.7),  # hands seen in the first frame alone, and points that tremble, hide some
-    (lambda v: v[:, : -(v.shape[1] // 20)], 0.6),
-    (lambda v: 0.5 * v + 0.2, 1.0),
-], ids=["noised", "begun a frame later", "ended a twentieth earlier", "smaller and aside"])  # fmt: skip
-def test_changed_copies_are_found(change, least):
-    values = [clip.values for _, clip in made()]
-    copies = near([*values, *map(change, values)])
-    assert copies <= {(i, i + len(values)) for i in range(len(values))}
-    assert len(copies) >= least * len(values)
-
-
-def test_a_pair_is_found_whatever_the_order():
-    values = [clip.values for _, clip in made()]
-    values += [values[4][:, 1:]]
-    assert near(values) == {(4, 27)}
-    assert near(values[::-1]) == {(0, 23)}
-
-
-def test_equal_clips_are_one_group_and_no_near_twins():
-    values = [clip.values for _, clip in made()][:4]
-    result = twins.find(tracks([*values, values[2]]), np.full(5, 40), [b"0", b"1", b"2", b"3", b"2"])
-    assert result.equal == [[2, 4]]
-    assert len(result.near) == 0
 
 
 # ---------------------------------------------------------------- quality, report, verb
@@ -410,106 +305,6 @@ def test_what_a_source_audits_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "audit", lambda _: {"said": "3 of 30 files are missing"}, raising=False)
     told = [finding.line for finding in pipeline.validate(settings).findings if finding.check == "audit"]
     assert told == ["None: 3 of 30 files are missing"]
-
-
-# ---------------------------------------------------------------- real recordings
-
-
-@pytest.mark.real_data
-def test_neighbouring_frames_of_a_real_recording_are_twins_of_one_letter(real_data):
-    letters = np.load(real_data / "asl_az_static" / "asl_az_hand63_first100.npz", allow_pickle=False)
-    layout = evidence.skeleton.layout("hand_21")
-    places = letters["x"].reshape(len(letters["x"]), 21, 3)[:400, :, :2]
-    seen = np.ones((1, 21), bool)
-    drawn = [twins.track(one[None], seen, layout, evidence.body_size(one[None], seen, layout)) for one in places]
-    pairs = twins.find(np.stack(drawn), np.ones(400, int), [one.tobytes() for one in places]).near
-    label = letters["label"]
-    assert len(pairs) > 100
-    assert all(label[a] == label[b] for a, b in pairs)
-
-
-@pytest.mark.real_data
-def test_a_word_that_real_people_sign_again_is_no_twin(real_data):
-    words = np.load(real_data / "traduttore_words" / "words_shared.npz", allow_pickle=False)["x"]
-    pose = words[:, :, :132].reshape(*words.shape[:2], 33, 4)[..., :3]
-    points = np.concatenate([pose, words[:, :, 132:].reshape(*words.shape[:2], 42, 3)], axis=2)
-    values = [np.where(clip == 0, np.nan, clip)[None] for clip in points]
-    assert near(values) == set()
-    copies = near([*values, *(clip[:, :-2] for clip in values)])
-    assert copies <= {(i, i + len(values)) for i in range(len(values))}
-    assert len(copies) > 0.9 * len(values)
-
-
-# ---------------------------------------------------------------- features
-
-
-def featured() -> list[dict]:
-    """Rows of LANDMARKS of features alone, without a fault."""
-    values, rows = np.empty((1, 4, 0, 3), np.float32), []
-    for ref, _ in made():
-        features = np.random.default_rng(len(rows)).normal(size=(4, 36)).astype(np.float32)
-        clip = schema.Landmarks(values, values[..., 0], "no_points", features=features, features_kind="phonological_36")
-        rows.append(schema.landmarks_row(ref, "made up", clip))
-    return rows
-
-
-def spoilt(row: dict, value: float, frames: slice = slice(0, 1)) -> None:
-    row["features"][frames, 5] = value
-
-
-IN_FEATURES: list[tuple[str, str, Plant]] = [
-    ("shapes", "error", lambda rows: rows[5].update(features=rows[5]["features"][:3])),
-    ("features", "error", lambda rows: spoilt(rows[5], np.inf)),
-    ("features", "error", lambda rows: spoilt(rows[5], np.nan)),
-    ("features", "error", lambda rows: rows[5]["features"].fill(np.nan)),
-    ("features", "error", lambda rows: rows[5].update(features=rows[5]["features"][:, :35], feature_size=35)),
-    ("labels", "warning", lambda rows: rows[5].update(gloss=[])),
-    ("lengths", "warning", lambda rows: rows[5].update(frames=40, features=np.zeros((40, 36), np.float32))),
-    ("signers", "note", lambda rows: rows[5].update(signer=None)),
-    ("equal_clips", "warning", lambda rows: rows[5].update(features=rows[0]["features"])),
-]
-
-
-def test_clips_of_features_alone_are_passed(tmp_path):
-    rows = featured()
-    rows[5]["features"][2] = np.nan  # a frame without
-    stage = write(tmp_path / "landmarks", rows, "landmarks")
-    assert [one.check for one in found(stage)] == ["rates"]
-    assert len(evidence.gather(stage).frames) == 27
-
-
-@pytest.mark.parametrize(("check", "severity", "plant"), IN_FEATURES)
-def test_a_fault_planted_in_clips_of_features_is_found(tmp_path, check, severity, plant):
-    rows = featured()
-    plant(rows)
-    said = {(one.check, one.severity): one.line for one in found(write(tmp_path / "landmarks", rows, "landmarks"))}
-    assert (check, severity) in said
-    if check != "signers":
-        assert rows[5]["id"] in said[check, severity]
-
-
-def test_vectors_of_features_are_not_taken_for_places(tmp_path):
-    """One feature that stands still, zeros in the first two channels, and clips that are alike in those."""
-    rows = clips()
-    for i, row in enumerate(rows):
-        x = np.random.default_rng(i).normal(size=(1, 9, 1, 85)).astype(np.float32)
-        x[..., :2] = 0
-        x[..., -1] = 1
-        row.update(frames=9, points=1, channels=85, x=x)
-    card = {
-        "skeleton": asdict(hand_84.skeleton(HAND, "hand_21")), "channels": list(hand_84.channels(HAND, "hand_21")),
-    }  # fmt: skip
-    assert found(write(tmp_path / "good", rows, "clips", **card)) == []
-    rows[3]["x"][0, 0, 0, 7], rows[4]["x"][0, 0, 0, 7], rows[5]["x"][0, 0, 0, -1] = np.inf, np.nan, 2
-    doubled(rows, rows[-1])
-    said = {finding.check for finding in found(write(tmp_path / "bad", rows, "clips", **card))}
-    assert said == {"infinite", "nan", "visibility", "equal_clips"}
-
-
-def test_clips_that_are_alike_are_each_compared_with_a_few():
-    alike = np.random.default_rng(0).normal(0, 1e-3, (1000, twins.STEPS, twins.POINTS, 2)).astype(np.float16)
-    pairs = np.concatenate(list(twins._candidates(alike, np.arange(len(alike)))))
-    assert len(alike) <= len(pairs) <= len(alike) * limits.NEIGHBOURS
 
 
 def test_every_skeleton_that_names_shoulders_is_as_large_as_they_are_apart():

@@ -1,6 +1,6 @@
 """How the clips of each format are usually read: one process, one clip after the other, dense arrays.
 
-A function for each format, called by its name, takes the folder and yields an array for each clip.
+A function for each format of `bench import`, called by its name, takes the folder and yields an array for each clip.
 """
 
 import json
@@ -14,15 +14,20 @@ from raysign.skeleton import LAYOUTS
 
 
 def gesture_parquet(folder: Path) -> Iterator[np.ndarray]:
-    """pandas: one read, and for each part one selection and reshape."""
+    """pandas, file by file."""
+    for file in sorted(folder.rglob("*_landmarks.parquet")):
+        yield long_rows(file, "holistic_75")
+
+
+def long_rows(file: Path, layout: str) -> np.ndarray:
+    """(T, V, 4) by pandas: one read, and for each part one selection and reshape."""
     import pandas
 
-    for file in sorted(folder.rglob("*_landmarks.parquet")):
-        table = pandas.read_parquet(file)
-        yield np.concatenate([
-            table.loc[table["type"] == part, ["x", "y", "z", "visibility"]].to_numpy(np.float32).reshape(-1, size, 4)
-            for part, size in LAYOUTS["holistic_75"].parts
-        ], axis=1)  # fmt: skip
+    table = pandas.read_parquet(file)
+    return np.concatenate([
+        table.loc[table["type"] == part, ["x", "y", "z", "visibility"]].to_numpy(np.float32).reshape(-1, size, 4)
+        for part, size in LAYOUTS[layout].parts
+    ], axis=1)  # fmt: skip
 
 
 def gislr_parquet(folder: Path) -> Iterator[np.ndarray]:

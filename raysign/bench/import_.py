@@ -8,14 +8,13 @@ checks and quarantine. The files lie in the page cache for both.
 import json
 import shutil
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from raysign import config, engine, pipeline, schema, store
 from raysign.bench import _made, _usual
+from raysign.bench._watch import seconds
 from raysign.errors import ConfigError, nearest
 
 TARGET = 1.5
@@ -60,21 +59,15 @@ def _measured(name: str, clips: int, repeats: int, place: Path) -> dict:
         if file.is_file():
             file.read_bytes()
     passes = iter(range(repeats))
-    ours = min(_seconds(lambda: _import(source, place / f"ours{next(passes)}", clips)) for _ in range(repeats))
+    ours = min(seconds(lambda: _import(source, place / f"ours{next(passes)}", clips)) for _ in range(repeats))
     try:
-        usual = min(_seconds(lambda: _saved(name, place, clips)) for _ in range(repeats))
+        usual = min(seconds(lambda: _saved(name, place, clips)) for _ in range(repeats))
     except ImportError:
         usual = None
     return {
         "usual_ms": usual and round(1000 * usual / clips, 3), "raysign_ms": round(1000 * ours / clips, 3),
         "ratio": usual and round(usual / ours, 2),
     }  # fmt: skip
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def _import(source: dict, out: Path, clips: int) -> None:

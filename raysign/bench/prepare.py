@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +18,9 @@ import pyarrow.parquet as pq
 from platformdirs import user_cache_path
 
 from raysign import config, engine, pipeline, schema, store
-from raysign.bench import _made
+from raysign.bench import _made, _usual
 from raysign.bench._peak import Peak
+from raysign.bench._watch import seconds
 from raysign.clips import prepare
 from raysign.errors import ClipError, ConfigError
 from raysign.kinds import kind_module, kinds
@@ -119,17 +119,11 @@ def _stages(files: Path, out: Path, recipes: tuple[str, ...]) -> dict[str, float
             "landmarks": str(out / "landmarks")}  # fmt: skip
     settings = [config.load(base={**base, "out": str(out / kind), "prepare": {"kind": kind}}) for kind in recipes]
     with Peak() as peak:
-        times = {"import": _seconds(lambda: pipeline.landmarks(settings[0]))}
+        times = {"import": seconds(lambda: pipeline.landmarks(settings[0]))}
         for one in settings:
-            times[one.prepare.kind] = _seconds(lambda one=one: pipeline.prepare(one))
+            times[one.prepare.kind] = seconds(lambda one=one: pipeline.prepare(one))
             shutil.rmtree(one.home)  # room for the next
     return {**times, "peak": peak.megabytes}
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 # ---------------------------------------------------------------- the baselines, in seconds a clip
@@ -140,18 +134,18 @@ def _baselines(files: list[Path], done: Path, layout: str, recipes: tuple[str, .
     import pandas
 
     def best(work: Callable[[], object], count: int) -> float:
-        return min(_seconds(work) for _ in range(repeats)) / count
+        return min(seconds(work) for _ in range(repeats)) / count
 
     found = {
-        "pandas import": best(lambda: [_by_pandas(pandas, file, layout) for file in files], len(files)),
-        "row look-up import": _seconds(lambda: [_by_row(pandas, file, layout) for file in files[:2]]) / 2,
+        "pandas import": best(lambda: [_by_pandas(file, layout) for file in files], len(files)),
+        "row look-up import": seconds(lambda: [_by_row(pandas, file, layout) for file in files[:2]]) / 2,
     }
     tables = [store.read_table(path) for path in store.shards(done / "landmarks")[:4]]
     for kind in recipes:
         recipe = kind_module("prepare", kind)
         options = recipe.Options.model_validate({})
         found[f"pandas {kind}"] = best(
-            lambda r=recipe, o=options: [r.apply(_by_pandas(pandas, file, layout), o) for file in files], len(files)
+            lambda r=recipe, o=options: [r.apply(_by_pandas(file, layout), o) for file in files], len(files)
         )
         found[f"numpy {kind}"] = best(
             lambda r=recipe, o=options: [_computed(table, r, o) for table in tables],
@@ -160,14 +154,8 @@ def _baselines(files: list[Path], done: Path, layout: str, recipes: tuple[str, .
     return found
 
 
-def _by_pandas(pandas, file: Path, layout: str) -> schema.Landmarks:
-    """One read, and for each part one selection and reshape."""
-    frame = pandas.read_parquet(file)
-    parts = []
-    for part, size in LAYOUTS[layout].parts:
-        rows = frame.loc[frame["type"] == part, ["x", "y", "z", "visibility"]].to_numpy(np.float32)
-        parts.append(rows.reshape(-1, size, 4))
-    dense = np.concatenate(parts, axis=1)[None]
+def _by_pandas(file: Path, layout: str) -> schema.Landmarks:
+    dense = _usual.long_rows(file, layout)[None]
     return schema.Landmarks(dense[..., :3], dense[..., 3], layout)
 
 

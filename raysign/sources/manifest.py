@@ -15,7 +15,7 @@ from pydantic import Field
 
 from raysign.errors import SourceError, nearest
 from raysign.kinds import AnyPath, Section
-from raysign.schema import ClipRef
+from raysign.schema import SPLITS, ClipRef, canonical_split
 from raysign.sources._media import require_unique, stamp_of
 
 ALSO_CALLED = {"label": "gloss", "sign": "gloss", "class": "gloss", "word": "gloss", "speaker": "signer",
@@ -123,13 +123,9 @@ def _glosses(value: Any) -> tuple[str, ...]:
 
 
 def _split(value: str | None, place: str) -> str | None:
-    known = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val",
-             "test": "test", "testing": "test"}  # fmt: skip
-    if value is None:
-        return None
-    if value.lower() not in known:
-        raise SourceError(f"{place}: split is {value!r}, expected train, val or test")
-    return known[value.lower()]
+    if value is not None and canonical_split(value) is None:
+        raise SourceError(f"{place}: split is {value!r}, expected {', '.join(SPLITS)}")
+    return canonical_split(value)
 
 
 def _relative(path: Path, root: Path) -> str:
