@@ -28,12 +28,22 @@ def write(directory: Path, *, glosses: int = 3, train: int = 8, val: int = 3, sh
         for i in range(count * glosses):
             x = clip(rng, i % glosses, int(rng.integers(1, 21)))
             shape = dict(zip(("persons", "frames", "points", "channels"), x.shape, strict=True))
-            rows.append({"id": f"{split}{i}", "gloss": [f"sign{i % glosses}"], "split": split, "x": x, **shape})
+            rows.append(
+                {
+                    "id": f"{split}{i}",
+                    "gloss": [f"sign{i % glosses}"],
+                    "category": f"kind{i % 2}",
+                    "split": split,
+                    "x": x,
+                    **shape,
+                }
+            )
     for i in range(shards):
         store.write_table(directory / f"shard-{i}.parquet", schema.to_table(rows[i::shards], schema.CLIPS))
     labels, counts = [f"sign{i}" for i in range(glosses)], {"clips": len(rows)}
     store.write_card(directory, "prepare", f"made-{seed}-{len(rows)}", config={}, counts=counts, dropped={}, seconds=0,
-                     labels=labels, channels=list(CHANNELS), skeleton=asdict(layout("top_body_59")))  # fmt: skip
+                     labels=labels, categories=["kind0", "kind1"],
+                     channels=list(CHANNELS), skeleton=asdict(layout("top_body_59")))  # fmt: skip
     return directory
 
 

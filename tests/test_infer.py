@@ -16,6 +16,7 @@ from raysign.infer.evaluate import evaluate
 from raysign.infer.files import predict
 from raysign.infer.predictor import Predictor, top
 from raysign.learn import bundle as bundles
+from raysign.learn.labels import Labels
 from raysign.learn.recogniser import build
 from raysign.skeleton import layout
 from raysign.sources import synthetic
@@ -36,8 +37,8 @@ def bundle() -> bundles.Bundle:
     """A small untrained recogniser."""
     torch.manual_seed(0)
     tree = settings()
-    network = build(tree, SKELETON, CHANNELS, LABELS).eval()
-    return bundles.Bundle(tree, SKELETON, LABELS, CHANNELS, network, {"extractor": "made up"})
+    network = build(tree, SKELETON, CHANNELS, Labels(LABELS)).eval()
+    return bundles.Bundle(tree, SKELETON, Labels(LABELS), CHANNELS, network, {"extractor": "made up"})
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_clips_of_another_recipe_are_refused(bundle_dir, landmarks_dir, tmp_path
 
 def test_a_gloss_the_bundle_does_not_know_is_named(bundle, clips_dir, tmp_path):
     labels = ["sign00", "sign01", "sign99"]
-    bundles.Bundle(bundle.config, SKELETON, labels, CHANNELS, bundle.network).save(tmp_path / "bundle")
+    bundles.Bundle(bundle.config, SKELETON, Labels(labels), CHANNELS, bundle.network).save(tmp_path / "bundle")
     with pytest.raises(BundleError, match="gloss 'sign02' is none of the bundle's 3"):
         evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
 
@@ -273,14 +274,16 @@ def test_an_npz_is_read_as_those_of_training_were(tmp_path, bundle, caplog):
     values = np.stack([clip.values[0, :frames].reshape(frames, -1) for clip in clips])
     np.savez(tmp_path / "new.npz", x=values)
     tree = settings("source.kind=npz", f"source.path={tmp_path}", "source.gloss=label")
-    bundles.Bundle(tree, SKELETON, LABELS, CHANNELS, bundle.network).save(tmp_path / "bundle")
+    bundles.Bundle(tree, SKELETON, Labels(LABELS), CHANNELS, bundle.network).save(tmp_path / "bundle")
     rows = list(predict(tmp_path / "bundle", [tmp_path / "new.npz"]))
     assert [bool(row["error"]) for row in rows] == [False] * 3
     assert not caplog.records
 
 
 def test_landmarks_of_another_extractor_are_warned_of_once(bundle, landmarks_dir, tmp_path, caplog):
-    bundles.Bundle(bundle.config, SKELETON, LABELS, CHANNELS, bundle.network, {"extractor": "another"}).save(tmp_path)
+    bundles.Bundle(bundle.config, SKELETON, Labels(LABELS), CHANNELS, bundle.network, {"extractor": "another"}).save(
+        tmp_path
+    )
     shards = store.shards(landmarks_dir)
     list(predict(tmp_path, shards))
     assert [record.message.count("trained on those of another") for record in caplog.records] == [1]

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from made_clips import settings, write
@@ -15,6 +16,7 @@ from made_clips import settings, write
 from raysign import store
 from raysign.errors import BundleError, ConfigError, RaysignError, StoreError, TrainError
 from raysign.learn import bundle, checkpoint, distribute, loop
+from raysign.learn.labels import Labels
 from raysign.learn.tasks import classification
 
 CPU = torch.device("cpu")
@@ -196,7 +198,7 @@ def test_a_single_gloss_is_refused(tmp_path):
 
 def test_a_gloss_without_training_clips_is_named():
     with pytest.raises(TrainError, match="'tea' has no training clip"):
-        classification.targets([["tea"]], ["water"])
+        classification.targets(pa.table({"gloss": [["tea"]]}), Labels(["water"]))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")

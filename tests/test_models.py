@@ -1,13 +1,14 @@
-"""Every model, on every layout of points: laws that hold for all of them, whatever is added."""
+"""Every model with every task, on every layout of points: laws that hold for all of them, whatever is added."""
 
+import pyarrow as pa
 import pytest
 import torch
 
+from raysign import config
+from raysign.errors import ConfigError
 from raysign.kinds import kind_module, kinds
-from raysign.learn.recogniser import Recogniser
-from raysign.learn.tasks import classification
-from raysign.models import stgcn
-from raysign.models._layers import MaskedBatchNorm, merge_frames
+from raysign.learn.labels import Labels
+from raysign.learn.recogniser import Recogniser, build
 from raysign.skeleton import LAYOUTS, of_parts
 
 SKELETONS = [
@@ -15,17 +16,21 @@ SKELETONS = [
     LAYOUTS["pose_33"],
     of_parts("upper_body", {"pose": tuple(range(17)), "left_hand": tuple(range(21)), "right_hand": tuple(range(21))}),
 ]
+CHANNELS = ("x", "y", "z", "visibility")
+LABELS = Labels(list("abcd"), ["vowel", "consonant"])
+TOLD = pa.table({
+    "gloss": [[gloss] for gloss in "abcdab"],
+    "category": ["vowel" if gloss == "a" else "consonant" for gloss in "abcdab"],
+})  # fmt: skip
 every = pytest.mark.parametrize("kind", kinds("model"))
+each_task = pytest.mark.parametrize("task", kinds("task"))
 everywhere = pytest.mark.parametrize("skeleton", SKELETONS, ids=lambda s: s.name)
 
 
-def network(kind: str, skeleton, labels: int = 4, **task) -> Recogniser:
+def network(kind: str, task: str, skeleton, *overrides: str) -> Recogniser:
     torch.manual_seed(0)
-    module = kind_module("model", kind)
-    encoder = module.Encoder(module.Options(), skeleton, 4)
-    return Recogniser(
-        encoder, classification.Task(classification.Options(**task), encoder.width, list("abcdefgh"[:labels]))
-    )
+    tree = config.load(["source.kind=synthetic", f"model.kind={kind}", f"task.kind={task}", *overrides])
+    return build(tree, skeleton, CHANNELS, LABELS)
 
 
 def batch(skeleton, clips: int = 6, persons: int = 2, time: int = 12):
@@ -34,84 +39,102 @@ def batch(skeleton, clips: int = 6, persons: int = 2, time: int = 12):
     return torch.randn(clips, persons, time, skeleton.points, 4), frames, torch.tensor([2, 1, 1, 2, 1, 2][:clips])
 
 
+def targets(task: str) -> torch.Tensor:
+    return kind_module("task", task).targets(TOLD, LABELS)
+
+
 @every
+@each_task
 @everywhere
-def test_each_parameter_gets_a_gradient(kind, skeleton):
-    net = network(kind, skeleton)
-    net(*batch(skeleton)).square().sum().backward()
+def test_each_parameter_gets_a_gradient(kind, task, skeleton):
+    net = network(kind, task, skeleton)
+    net.task.loss(net(*batch(skeleton)), targets(task)).sum().backward()
     assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
 
 
 @every
+@each_task
 @everywhere
 @pytest.mark.parametrize("training", [True, False])
-def test_padding_never_changes_logits(kind, skeleton, training):
-    net = network(kind, skeleton).train(training)
+def test_padding_never_changes_what_is_told_of_a_clip(kind, task, skeleton, training):
+    net = network(kind, task, skeleton).train(training)
     x, frames, persons = batch(skeleton)
-    torch.manual_seed(2)
-    plain = net(x, frames, persons)
     padded = torch.full((len(x), 3, 31, skeleton.points, 4), 7.0)
     for i in range(len(x)):
         padded[i, : persons[i], : frames[i]] = x[i, : persons[i], : frames[i]]
     torch.manual_seed(2)
-    assert torch.allclose(net(padded, frames, persons), plain, atol=1e-4)
+    plain = net(x, frames, persons)
+    torch.manual_seed(2)
+    more = net(padded, frames, persons)
+    assert torch.allclose(net.task.probabilities(more), net.task.probabilities(plain), atol=1e-4)
+    assert torch.allclose(net.task.loss(more, targets(task)), net.task.loss(plain, targets(task)), atol=1e-3)
 
 
 @every
-def test_a_clip_alone_gets_the_logits_it_has_in_a_batch(kind):
-    net = network(kind, SKELETONS[-1]).eval()
+@each_task
+def test_a_clip_alone_is_told_as_it_is_in_a_batch(kind, task):
+    net = network(kind, task, SKELETONS[-1]).eval()
     x, frames, persons = batch(SKELETONS[-1])
-    together = net(x, frames, persons)
+    together = net.task.probabilities(net(x, frames, persons))
+    assert torch.allclose(together.sum(1), torch.ones(6, dtype=torch.float64))
     for i in range(len(x)):
-        assert torch.allclose(net(x[i : i + 1, :, : frames[i]], frames[i : i + 1], persons[i : i + 1])[0], together[i],
-                              atol=1e-4)  # fmt: skip
+        alone = net(x[i : i + 1, :, : frames[i]], frames[i : i + 1], persons[i : i + 1])
+        assert torch.allclose(net.task.probabilities(alone)[0], together[i], atol=1e-4)
 
 
 @every
-def test_a_clip_of_one_frame_has_finite_logits(kind):
-    x, frames, persons = batch(SKELETONS[-1], clips=2, time=1)
-    assert network(kind, SKELETONS[-1]).train()(x, frames.clamp(max=1), persons).isfinite().all()
+@each_task
+def test_a_clip_of_one_frame_has_a_finite_loss(kind, task):
+    x, frames, persons = batch(SKELETONS[-1], time=1)
+    net = network(kind, task, SKELETONS[-1]).train()
+    assert net.task.loss(net(x, frames.clamp(max=1), persons), targets(task)).isfinite().all()
 
 
 @every
-def test_one_batch_can_be_learnt_by_heart(kind):
-    net, (x, frames, persons) = network(kind, SKELETONS[0], dropout=0.0), batch(SKELETONS[0])
-    targets, optimizer = torch.tensor([0, 1, 2, 3, 0, 1]), torch.optim.AdamW(net.parameters(), lr=3e-3)
-    for _ in range(40):
+@each_task
+def test_one_batch_can_be_learnt_by_heart(kind, task):
+    net, clips = network(kind, task, SKELETONS[0]), batch(SKELETONS[0])
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.Dropout):
+            layer.p = 0.0
+    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    for _ in range(100):
         optimizer.zero_grad()
-        torch.nn.functional.cross_entropy(net(x, frames, persons), targets).backward()
+        logits = net(*clips)
+        if net.task.sums(logits, targets(task))["top1"].all():
+            return
+        net.task.loss(logits, targets(task)).sum().backward()
         optimizer.step()
-    assert (net(x, frames, persons).argmax(1) == targets).all()
+    pytest.fail("not learnt in 100 steps")
 
 
 @every
-def test_saved_and_loaded_weights_give_equal_logits(kind, tmp_path):
-    net, clips = network(kind, SKELETONS[0]).eval(), batch(SKELETONS[0])
+@each_task
+def test_saved_and_loaded_weights_tell_the_same(kind, task, tmp_path):
+    net, clips = network(kind, task, SKELETONS[0]).eval(), batch(SKELETONS[0])
     torch.save(net.state_dict(), tmp_path / "weights.pt")
-    other = network(kind, SKELETONS[0])
+    other = network(kind, task, SKELETONS[0])
     for p in other.parameters():
         torch.nn.init.zeros_(p)
     other.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
     assert torch.equal(other.eval()(*clips), net(*clips))
 
 
-def test_bones_point_from_seen_parents_to_seen_points():
-    x = torch.tensor([[1.0, 2.0, 3.0, 0.9], [1.5, 2.0, 2.0, 0.8], [0.0, 0.0, 0.0, 0.0], [4.0, 4.0, 4.0, 1.0]])
-    found = stgcn.bones(x.view(1, 1, 4, 4), torch.tensor([0, 0, 1, 2]))
-    assert found.view(4, 3).tolist() == [[0, 0, 0], [0.5, 0, -1], [0, 0, 0], [0, 0, 0]]
+@each_task
+def test_metrics_are_those_that_are_told(task):
+    net = network(kinds("model")[0], task, SKELETONS[0])
+    sums = net.task.sums(net(*batch(SKELETONS[0])), targets(task))
+    assert set(sums) == set(net.task.METRICS) >= {"loss", "top1"}
+    assert all(value.shape == (6,) for value in sums.values())
 
 
-def test_masked_normalisation_of_a_full_batch_is_batch_normalisation():
-    ours, theirs = MaskedBatchNorm(5, axis=2), torch.nn.BatchNorm1d(5)
-    x = torch.randn(4, 6, 5) * 3 + 10
-    out = ours(x, torch.ones(4, 6, dtype=torch.bool))
-    assert torch.allclose(out, theirs(x.transpose(1, 2)).transpose(1, 2), atol=1e-5)
-    assert ours.state_dict().keys() == theirs.state_dict().keys()
-    assert all(torch.allclose(ours.state_dict()[k], v, atol=1e-5) for k, v in theirs.state_dict().items())
-
-
-def test_merged_frames_are_means_of_real_frames():
-    x, mask = torch.arange(5.0).view(1, 5, 1), torch.tensor([[True, True, True, False, False]])
-    merged, real = merge_frames(x, mask, 2, axis=1)
-    assert merged.flatten().tolist() == [0.5, 2.0, 0.0]
-    assert real.tolist() == [[True, True, False]]
+def test_an_encoder_can_be_given_some_of_the_channels():
+    tree = config.load(["source.kind=synthetic", "model.inputs=[y, x]"])
+    net = build(tree, SKELETONS[0], CHANNELS, Labels(["a", "b"])).eval()
+    x, frames, persons = batch(SKELETONS[0])
+    plain = net(x, frames, persons)
+    x[..., 2:] = 9
+    assert torch.equal(net(x, frames, persons), plain)
+    assert not torch.equal(net(x[..., [1, 0, 2, 3]], frames, persons), plain)
+    with pytest.raises(ConfigError, match=r"model.inputs: found 'w', expected some of x, y, z, visibility"):
+        build(config.load(["source.kind=synthetic", "model.inputs=[w]"]), SKELETONS[0], CHANNELS, Labels(["a", "b"]))

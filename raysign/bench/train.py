@@ -20,6 +20,7 @@ import torch
 from raysign import config, engine, schema, skeleton, store
 from raysign.clips.recipes import shoulder_centered
 from raysign.learn import distribute, loop, recogniser
+from raysign.learn.labels import Labels
 
 TARGET = 0.95
 OFF = dict.fromkeys(config.Augment.model_fields, 0)
@@ -109,7 +110,7 @@ def _plain(settings: config.Config, arrays: list[np.ndarray]) -> list[float]:
     y = torch.arange(len(arrays), device=device) % len(LABELS)
     persons = torch.ones_like(frames)
     torch.manual_seed(0)
-    network = recogniser.build(settings, SKELETON, shoulder_centered.CHANNELS, LABELS).to(device).train()
+    network = recogniser.build(settings, SKELETON, shoulder_centered.CHANNELS, Labels(LABELS)).to(device).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=train.lr, weight_decay=train.weight_decay)
     speeds = []
     for _ in range(train.epochs):

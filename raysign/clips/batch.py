@@ -15,7 +15,7 @@ import torch
 from raysign import schema, store
 from raysign.errors import StoreError, TrainError
 
-SMALL = ("id", "gloss", "signer", "split", "persons", "frames", "points", "channels")
+SMALL = ("id", "gloss", "category", "signer", "split", "persons", "frames", "points", "channels")
 
 
 @dataclass
@@ -55,10 +55,6 @@ class Listing:
     def bytes(self) -> int:
         """Size of the values as float32."""
         return int(self.shape.astype(np.int64).prod(1).sum()) * 4
-
-    def glosses(self) -> list[list[str]]:
-        """The gloss sequence of each clip."""
-        return self.table["gloss"].to_pylist()
 
 
 def listing(directory: Path, split: str) -> Listing:

@@ -194,6 +194,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         extractor=sorted(set(store.read_columns(landmarks_dir, "extractor")["extractor"].to_pylist())),
         seed=settings.seed,
         labels=sorted({word for row in rows if row["split"] == "train" for word in row["gloss"]}),
+        categories=sorted({row["category"] for row in rows if row["split"] == "train" and row["category"]}),
         split={"kind": made.splits.kind, "notes": made.splits.notes},
         leaks=split.leaks(
             *([row[name] for row in rows] for name in ("id", "split", "signer")), sources=sources, contents=contents

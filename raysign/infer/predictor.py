@@ -63,7 +63,7 @@ class Predictor:
         for row, clip in zip(x, clips, strict=True):
             row[: clip.shape[0], : clip.shape[1]] = clip
         sent = (torch.from_numpy(array).to(self.device) for array in (x, shapes[:, 1].copy(), shapes[:, 0].copy()))
-        return torch.softmax(self.network(*sent).double(), dim=1).float().cpu().numpy()
+        return self.network.task.probabilities(self.network(*sent)).float().cpu().numpy()
 
 
 def _batches(clips: Sequence[np.ndarray], batch: int) -> Iterator[np.ndarray]:

@@ -15,6 +15,7 @@ import yaml
 
 from raysign import __version__, config, store
 from raysign.errors import BundleError, RaysignError
+from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
 from raysign.skeleton import Skeleton, of_dict
 
@@ -26,24 +27,29 @@ TORN = (OSError, ValueError, RuntimeError, EOFError, KeyError, TypeError, Attrib
 class Bundle:
     """A recogniser ready for use.
 
-    config: as it was trained. skeleton: the points of its clips. channels: their names. labels: glosses in the order of
-    the logits. network: in eval mode on the CPU after `load`. card: metrics of the best epoch, data key, extractor,
-    versions.
+    config: as it was trained. skeleton: the points of its clips. channels: their names. names: glosses in the order of
+    the logits, and categories. network: in eval mode on the CPU after `load`. card: metrics of the best epoch, data
+    key, extractor, versions.
     """
 
     config: config.Config
     skeleton: Skeleton
-    labels: list[str]
+    names: Labels
     channels: tuple[str, ...]
     network: Recogniser
     card: dict = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[str]:
+        """The glosses, in the order of the logits."""
+        return self.names.glosses
 
     def save(self, directory: Path) -> None:
         """Write the bundle's files; the card last, so that a bundle without one is not finished."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "card.json").unlink(missing_ok=True)
         store.write_bytes(directory / "config.yaml", self.config.to_yaml().encode())
-        store.write_json(directory / "labels.json", self.labels)
+        store.write_json(directory / "labels.json", asdict(self.names))
         weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
         store.write_bytes(directory / "weights.pt", tensor_bytes(weights))
         card = {
@@ -65,9 +71,9 @@ def load(directory: Path) -> Bundle:
             if _checksum(directory / name) != card["sha256"][name]:
                 raise BundleError(f"{directory / name}: not the file its card.json knows; copy the whole bundle again")
         tree = config.load(base=yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
-        labels, channels = store.read_json(directory / "labels.json"), tuple(card["channels"])
+        names, channels = Labels(**store.read_json(directory / "labels.json")), tuple(card["channels"])
         skeleton = of_dict(card["skeleton"])
-        network = build(tree, skeleton, channels, labels)
+        network = build(tree, skeleton, channels, names)
         network.load_state_dict(torch.load(directory / "weights.pt", weights_only=True, map_location="cpu"))
     except BundleError:
         raise
@@ -76,7 +82,7 @@ def load(directory: Path) -> Bundle:
         raise BundleError(
             f"{directory}: not a whole bundle of this raysign ({reason}); copy or train it again"
         ) from None
-    return Bundle(tree, skeleton, labels, channels, network.eval(), card)
+    return Bundle(tree, skeleton, names, channels, network.eval(), card)
 
 
 def tensor_bytes(state: dict) -> bytes:

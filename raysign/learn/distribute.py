@@ -21,6 +21,7 @@ from raysign.config import Config
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
 from raysign.kinds import kind_module
 from raysign.learn import bundle, checkpoint, loop, recogniser, reporters
+from raysign.learn.labels import Labels, of_card
 from raysign.learn.tracking import Tracker
 from raysign.skeleton import of_dict
 
@@ -107,7 +108,7 @@ def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, di
     state = checkpoint.newest(directory)
     if state is None or state["epoch"] != config.train.epochs:
         raise TrainError(f"{directory}: no checkpoint of the last epoch; is it on storage that all nodes share?")
-    best, channels, labels = state["best"], tuple(card["channels"]), card["labels"]
+    best, channels, labels = state["best"], tuple(card["channels"]), of_card(card)
     skeleton = of_dict(card["skeleton"])
     network = recogniser.build(config, skeleton, channels, labels)
     network.load_state_dict(best["weights"])
@@ -129,18 +130,19 @@ def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.R
         raise StoreError(f"{clips_dir}: not to be seen from a worker; put `out` on storage that all nodes share")
     found = {name: listing(clips_dir, name) for name in ("train", "val")}
     fits = sum(part.bytes for part in found.values()) <= config.train.memory_gb * 2**30
-    splits = {name: _split(part, card["labels"], config, fits, device) for name, part in found.items() if len(part)}
+    labels = of_card(card)
+    splits = {name: _split(part, labels, config, fits, device) for name, part in found.items() if len(part)}
     if "train" not in splits:
         raise TrainError(f"{clips_dir}: no training clips; change the `split` section")
     skeleton = of_dict(card["skeleton"])
     augment = Augment(config.augment, skeleton, tuple(card["channels"]), config.seed)
     torch.manual_seed(config.seed)
-    network = recogniser.build(config, skeleton, tuple(card["channels"]), card["labels"])
+    network = recogniser.build(config, skeleton, tuple(card["channels"]), labels)
     loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, device)
 
 
-def _split(found: Listing, labels: list[str], config: Config, fits: bool, device: torch.device) -> loop.Split:
-    targets = kind_module("task", config.task.kind).targets(found.glosses(), labels).to(device)
+def _split(found: Listing, labels: Labels, config: Config, fits: bool, device: torch.device) -> loop.Split:
+    targets = kind_module("task", config.task.kind).targets(found.table, labels).to(device)
     if fits:
         return loop.Split(Resident(found, device), targets)
     return loop.Split(Streamed(found, device, config.train.memory_gb * 2**30), targets)

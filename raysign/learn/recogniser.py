@@ -6,23 +6,33 @@ import torch
 from torch import nn
 
 from raysign.config import Config
+from raysign.errors import ConfigError, nearest
 from raysign.kinds import kind_module
+from raysign.learn.labels import Labels
+from raysign.models._layers import RowDropout
 from raysign.skeleton import Skeleton
 
 
 class Recogniser(nn.Module):
-    """Clips to logits. Attributes: encoder (a family of `raysign.models`), task (one of `raysign.learn.tasks`)."""
+    """Clips to logits. Attributes: encoder (a family of `raysign.models`), task (one of `raysign.learn.tasks`).
+
+    inputs: the channels that the encoder is given, by their places; None: all of them, as they are.
+    """
 
     encoder: Any
     task: Any
 
-    def __init__(self, encoder: nn.Module, task: nn.Module):
+    def __init__(self, encoder: nn.Module, task: nn.Module, inputs: list[int] | None = None):
         super().__init__()
-        self.encoder, self.task = encoder, task
+        self.encoder, self.task, self.inputs = encoder, task, inputs
+        self.dropouts = [layer for layer in encoder.modules() if isinstance(layer, RowDropout)]
 
     def forward(self, x: torch.Tensor, frames: torch.Tensor, persons: torch.Tensor) -> torch.Tensor:
-        """x (B, M, T, V, C) float32 padded with anything finite, frames (B,) and persons (B,) int -> (B, K)."""
+        """The logits (B, ...) of clips: x (B, M, T, V, C) float32 padded with anything finite, frames, persons (B,)."""
         batch, most, time = x.shape[:3]
+        x = x if self.inputs is None else x[..., self.inputs]
+        for layer in self.dropouts:
+            layer.persons = most
         steps, places = torch.arange(time, device=x.device), torch.arange(most, device=x.device)
         mask = (steps < frames[:, None])[:, None] & (places < persons[:, None])[:, :, None]
         h, mask = self.encoder(x.flatten(0, 1), mask.flatten(0, 1))
@@ -32,8 +42,17 @@ class Recogniser(nn.Module):
         return self.task(h, mask.any(1))
 
 
-def build(config: Config, skeleton: Skeleton, channels: tuple[str, ...], labels: list[str]) -> Recogniser:
-    """An untrained recogniser for clips of the skeleton's points. Weights come from torch's generator."""
-    encoder = kind_module("model", config.model.kind).Encoder(config.model, skeleton, len(channels))
-    task = kind_module("task", config.task.kind).Task(config.task, encoder.width, list(labels))
-    return Recogniser(encoder, task)
+def build(config: Config, skeleton: Skeleton, channels: tuple[str, ...], labels: Labels) -> Recogniser:
+    """An untrained recogniser for clips of the skeleton's points. Weights come from torch's generator.
+
+    ConfigError when the clips lack a channel that `model.inputs` names.
+    """
+    inputs = config.model.inputs
+    for name in inputs or ():
+        if name not in channels:
+            raise ConfigError(
+                f"model.inputs: found {name!r}, expected some of {', '.join(channels)}{nearest(name, channels)}"
+            )
+    encoder = kind_module("model", config.model.kind).Encoder(config.model, skeleton, inputs or channels)
+    task = kind_module("task", config.task.kind).Task(config.task, encoder.width, labels)
+    return Recogniser(encoder, task, [channels.index(name) for name in inputs] if inputs else None)

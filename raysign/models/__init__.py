@@ -1,7 +1,7 @@
 """One file per family of encoders. Each has
 
-class Options(Section)                    kind (its file's name) and the encoder's settings
-class Encoder(nn.Module)                  Encoder(options, skeleton, channels); attribute `width`, the size D of h
+class Options(Inputs)                     kind (its file's name) and the encoder's settings
+class Encoder(nn.Module)                  Encoder(options, skeleton, names of the channels), `.width` the size D of h
     forward(x, mask) -> (h, mask)         x (N, T, V, C) float32, mask (N, T) bool, true for real frames;
                                           h (N, T', D), mask (N, T'): frames outside the mask never change h inside
 """

@@ -74,20 +74,34 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
 
 class RowDropout(nn.Dropout):
-    """Dropout of (B, D) features that strikes the same values of a clip for any number of workers.
+    """Dropout of whole features, in all frames of a clip alike (Gal and Ghahramani 2016), the same for any number of
+    workers.
 
-    Worker r of n holds rows r, r+n, ... of the global batch: each draws for the whole batch, from torch's
+    x (N, ..., D, ...) with the features at `axis`; N rows are clips, each of `persons` persons, as the recogniser says.
+    Worker r of n holds clips r, r+n, ... of the global batch: each draws for the whole batch, from torch's
     generator, which the training loop seeds alike everywhere, and takes its rows.
     """
+
+    persons = 1
+
+    def __init__(self, p: float = 0.5, axis: int = -1):
+        super().__init__(p)
+        self.axis = axis
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.training or self.p == 0:
             return x
+        seed, clips = int(torch.randint(2**62, ())), len(x) // self.persons
+        drawn = torch.stack([self._drawn(x, clips, seed + person) for person in range(self.persons)], 1).flatten(0, 1)
+        shape = [1] * x.dim()
+        shape[0], shape[self.axis] = drawn.shape
+        return x * ((drawn >= self.p) / (1 - self.p)).view(shape).to(x.dtype)
+
+    def _drawn(self, x: torch.Tensor, clips: int, seed: int) -> torch.Tensor:
+        """(clips, D) from a generator of its own: how much is drawn depends on the worker's share and its persons."""
         rank, workers = group()
-        # a generator of the layer's own: how much it draws depends on the worker's share
-        own = torch.Generator(x.device).manual_seed(int(torch.randint(2**62, ())))
-        drawn = torch.rand(len(x) * workers, x.shape[1], device=x.device, generator=own)[rank::workers]
-        return x * (drawn >= self.p) / (1 - self.p)
+        own = torch.Generator(x.device).manual_seed(seed)
+        return torch.rand(clips * workers, x.shape[self.axis], device=x.device, generator=own)[rank::workers]
 
 
 def merge_frames(x: torch.Tensor, mask: torch.Tensor, factor: int, axis: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,12 +16,12 @@ from pydantic import Field, field_validator
 from torch import nn
 
 from raysign import graph
-from raysign.kinds import Section
+from raysign.models._inputs import Inputs
 from raysign.models._layers import MaskedBatchNorm, merge_frames
 from raysign.skeleton import Skeleton
 
 
-class Options(Section):
+class Options(Inputs):
     """Size of the encoder."""
 
     kind: Literal["stgcn"] = "stgcn"
@@ -89,10 +89,11 @@ class Encoder(nn.Module):
     adjacency: torch.Tensor
     parents: torch.Tensor
 
-    def __init__(self, options: Options, skeleton: Skeleton, channels: int):
+    def __init__(self, options: Options, skeleton: Skeleton, channels: tuple[str, ...]):
         super().__init__()
-        self.width, self.bones = options.width, options.bones
-        given = 2 * channels - 1 if options.bones else channels
+        self.width = options.width
+        self.places = [i for i, name in enumerate(channels) if name != "visibility"] if options.bones else []
+        given = len(channels) + len(self.places)
         self.register_buffer("adjacency", torch.from_numpy(graph.symmetric(skeleton)[0]), persistent=False)
         self.register_buffer("parents", torch.tensor(skeleton.parents()), persistent=False)
         self.input = MaskedBatchNorm(given * skeleton.points, axis=2)
@@ -105,7 +106,7 @@ class Encoder(nn.Module):
         self.frame_blocks = nn.ModuleList(FrameBlock(options.width) for _ in range(options.frame_blocks))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = torch.cat([bones(x, self.parents), x], dim=-1) if self.bones else x
+        x = torch.cat([bones(x[..., self.places], self.parents), x], dim=-1) if self.places else x
         # every coordinate of every point on a scale of its own
         h = self.input(x.flatten(2), mask).unflatten(2, x.shape[2:])
         h = h.permute(0, 3, 1, 2)  # seen from here, the memory is channels_last: fast on a CPU
@@ -131,11 +132,10 @@ class FrameBlock(nn.Module):
         return h + torch.relu(self.norm(self.convolution((h * real).transpose(1, 2)).transpose(1, 2), mask))
 
 
-def bones(x: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+def bones(place: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
     """From the parent of each point to the point; 0 where one of the two is not seen.
 
-    x (N, T, V, C), the last channel the visibility; parents (V,) int64 -> (N, T, V, C-1).
+    place (N, T, V, C), zero where not seen; parents (V,) int64 -> (N, T, V, C).
     """
-    place = x[..., :-1]
     seen = (place != 0).any(-1, keepdim=True)
     return (place - place[:, :, parents]) * (seen & seen[:, :, parents])

@@ -1,8 +1,14 @@
 """One file per task: heads, loss, decoding and the sums its metrics are made of. Each has
 
 class Options(Section)            kind (its file's name) and the task's settings
-class Task(nn.Module)             Task(options, width, labels); METRICS: names of its metrics, `loss` among them;
-                                  forward(h, mask) -> logits, loss(logits, targets) -> (B,), and
-                                  sums(logits, targets) -> {metric: (B,)}, what each clip adds to each metric
-targets(glosses, labels)          the targets of clips, one row each; TrainError for what cannot be trained on
+class Task(nn.Module)             Task(options, width, labels: Labels); METRICS: names of its metrics, `loss` and
+                                  `top1` among them;
+                                  forward(h, mask) -> logits (B, ...), loss(logits, targets) -> (B,),
+                                  sums(logits, targets) -> {metric: (B,)}, what each clip adds to each metric, and
+                                  probabilities(logits) -> (B, K) float64, of the glosses.
+                                  Where there is more to tell: told(logits) -> a dict for each clip of further columns
+                                  of PREDICTIONS; balance(targets), called with those of all training clips before the
+                                  first step; start(epoch, epochs), called before each epoch
+targets(clips, labels)            the targets of the clips of a table with the columns gloss and category, one row
+                                  each; TrainError for what cannot be trained on
 """

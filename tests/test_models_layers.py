@@ -1,0 +1,39 @@
+"""Layers that encoders share."""
+
+import torch
+
+from raysign.models import stgcn
+from raysign.models._layers import MaskedBatchNorm, RowDropout, merge_frames
+
+
+def test_bones_point_from_seen_parents_to_seen_points():
+    x = torch.tensor([[1.0, 2.0, 3.0, 0.9], [1.5, 2.0, 2.0, 0.8], [0.0, 0.0, 0.0, 0.0], [4.0, 4.0, 4.0, 1.0]])
+    found = stgcn.bones(x.view(1, 1, 4, 4)[..., :3], torch.tensor([0, 0, 1, 2]))
+    assert found.view(4, 3).tolist() == [[0, 0, 0], [0.5, 0, -1], [0, 0, 0], [0, 0, 0]]
+
+
+def test_masked_normalisation_of_a_full_batch_is_batch_normalisation():
+    ours, theirs = MaskedBatchNorm(5, axis=2), torch.nn.BatchNorm1d(5)
+    x = torch.randn(4, 6, 5) * 3 + 10
+    out = ours(x, torch.ones(4, 6, dtype=torch.bool))
+    assert torch.allclose(out, theirs(x.transpose(1, 2)).transpose(1, 2), atol=1e-5)
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    assert all(torch.allclose(ours.state_dict()[k], v, atol=1e-5) for k, v in theirs.state_dict().items())
+
+
+def test_merged_frames_are_means_of_real_frames():
+    x, mask = torch.arange(5.0).view(1, 5, 1), torch.tensor([[True, True, True, False, False]])
+    merged, real = merge_frames(x, mask, 2, axis=1)
+    assert merged.flatten().tolist() == [0.5, 2.0, 0.0]
+    assert real.tolist() == [[True, True, False]]
+
+
+def test_dropout_strikes_a_feature_in_all_frames_and_the_same_ones_whatever_the_persons():
+    layer, x = RowDropout(0.5, axis=1), torch.ones(6, 40, 5, 3)
+    torch.manual_seed(0)
+    one = layer(x)
+    assert set(one.unique().tolist()) == {0.0, 2.0}
+    assert (one == one[:, :, :1, :1]).all()
+    layer.persons = 2
+    torch.manual_seed(0)
+    assert torch.equal(layer(x.repeat_interleave(2, 0))[::2], one)
