@@ -93,9 +93,9 @@ def import_(config):
 
 def _told(card: dict, directory: Path) -> None:
     """Say what a landmarks stage holds; exit code 1 when no clip could be used."""
-    from raysign import pipeline
+    from raysign.report import words
 
-    click.echo(pipeline.describe(card, directory))
+    click.echo(words.describe(card, directory))
     if not card["counts"]["clips"]:
         sys.exit(1)
 
@@ -104,9 +104,10 @@ def _told(card: dict, directory: Path) -> None:
 def prepare(config):
     """Landmarks to clips, by the config's recipe, with splits."""
     from raysign import pipeline, store
+    from raysign.report import words
 
     directory = pipeline.prepare(config)
-    click.echo(pipeline.describe(store.read_card(directory) or {}, directory))
+    click.echo(words.describe(store.read_card(directory) or {}, directory))
 
 
 @verb()
@@ -121,8 +122,9 @@ def train(config):
 def evaluate(config):
     """Score the bundle: predictions.parquet, metrics.json and report.html."""
     from raysign import pipeline
+    from raysign.report import words
 
-    click.echo(pipeline.summary(config, pipeline.evaluate(config)))
+    click.echo(words.summary(config, pipeline.evaluate(config)))
 
 
 @main.command(epilog=CONFIG_HELP)
@@ -139,6 +141,7 @@ def convert(where: str, out: Path, settings: tuple[str, ...]):
     from raysign import pipeline, store
     from raysign.config import load, section
     from raysign.errors import ConfigError
+    from raysign.report import words
 
     told = [word for word in settings if word.startswith(("to=", "to."))]
     options, rest = section("to", told), [word for word in settings if word not in told]
@@ -146,7 +149,7 @@ def convert(where: str, out: Path, settings: tuple[str, ...]):
     if stored and rest:
         raise ConfigError(f"{rest[0]}: {where} holds landmarks already; give their config to change them")
     directory = Path(where) if stored else pipeline.landmarks_of(load([where, *rest]))
-    click.echo(pipeline.converted(pipeline.convert(directory, out, options), out))
+    click.echo(words.converted(pipeline.convert(directory, out, options), out))
 
 
 @main.command(epilog=CONFIG_HELP)

@@ -7,11 +7,10 @@ Every stage reads the one before it and writes its own directory below `config.h
 missing, new or changed. The kernels are plain functions of their rooms; `engine` carries them to the CPUs of a cluster.
 """
 
+import filecmp
 import functools
 import json
-import re
-import secrets
-import shlex
+import logging
 import shutil
 import time
 from collections.abc import Iterator
@@ -23,6 +22,8 @@ from raysign import engine, store
 from raysign.config import Config
 from raysign.errors import ConfigError, RaysignError, StoreError
 from raysign.kinds import Section, kind_module
+
+log = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------- the stages
 
@@ -63,7 +64,10 @@ def _sections(config: Config) -> dict:
 
 
 def landmarks_of(config: Config) -> Path:
-    """The directory of the config's LANDMARKS, which are made first where they are not what it says."""
+    """The directory of the config's LANDMARKS, which are made first where they are missing or of other settings.
+
+    The source is not looked at: landmarks are used where the videos are not, and nothing is read again unasked.
+    """
     if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
         landmarks(config)
     return config.landmarks_dir
@@ -98,25 +102,37 @@ def prepare(config: Config) -> Path:
 
 def train(config: Config) -> Path:
     """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<home>/bundle`."""
+    return _trained(config, prepare(config))
+
+
+def _trained(config: Config, clips: Path) -> Path:
+    """`train` of clips that are prepared."""
     from raysign.learn import distribute
 
-    made = distribute.train(config, prepare(config), config.home / "train")
+    made = distribute.train(config, clips, config.home / "train")
     return _publish(made, config.home / "bundle")
 
 
 def evaluate(config: Config) -> dict:
     """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
     from raysign.infer import evaluate as scoring
+    from raysign.learn import distribute
 
-    clips, split = prepare(config), config.evaluate.split
-    scoring.card_with(clips, split)  # said before the training and not after it
-    return scoring.evaluate(train(config), clips, split, config.home / "evaluation", batch=config.evaluate.batch)
+    clips, split, published = prepare(config), config.evaluate.split, config.home / "bundle"
+    card = scoring.card_with(clips, split)  # said before the training and not after it
+    made = config.home / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
+    if published.exists() and not made.exists():
+        log.warning("%s: found no bundle of these settings and clips, only of others; one is trained now", published)
+    bundle = _trained(config, clips)
+    return scoring.evaluate(bundle, clips, split, config.home / "evaluation", batch=config.evaluate.batch)
 
 
 def run(config: Config) -> str:
     """The whole line. Returns what to say at its end."""
+    from raysign.report import words
+
     landmarks(config)
-    return summary(config, evaluate(config))
+    return words.summary(config, evaluate(config))
 
 
 def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | None = None,
@@ -137,15 +153,10 @@ def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | 
 def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool = False) -> Iterator[tuple[str, bool]]:
     """One (line, whether the clip could be used) for each clip of the files, likeliest glosses first."""
     from raysign.infer.files import predict as recognise
+    from raysign.report import words
 
     for row in recognise(bundle, files, top):
-        if as_json:
-            yield json.dumps(row, ensure_ascii=False), not row["error"]
-        elif row["error"]:
-            named = row["error"].startswith(row["clip"])
-            yield row["error"] if named else f"{row['clip']}: {row['error']}", False
-        else:
-            yield f"{row['clip']}  " + "  ".join(f"{name} {share:.2f}" for name, share in row["top"]), True
+        yield json.dumps(row, ensure_ascii=False) if as_json else words.answer(row), not row["error"]
 
 
 def validate(config: Config):
@@ -257,65 +268,16 @@ def _reader_of_files(options):
 
 
 def _publish(made: Path, place: Path) -> Path:
-    """Copy a finished bundle to where users look for the newest one; a reader never sees half of it."""
-    fresh = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    """Copy a finished bundle to where users look for the newest, if it is not there; no reader ever sees half of it."""
+    fresh, old = (place.with_name(f".{place.name}.{word}") for word in ("new", "old"))
+    for left in (fresh, old):  # by a run that was killed here
+        shutil.rmtree(left, ignore_errors=True)
+    names = [path.name for path in made.iterdir()]
+    if filecmp.cmpfiles(made, place, names)[0] == names:
+        return place
     shutil.copytree(made, fresh)
-    old = place.with_name(f".{place.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     if place.exists():
         place.rename(old)
     fresh.rename(place)
     shutil.rmtree(old, ignore_errors=True)
     return place
-
-
-# ---------------------------------------------------------------- words for the user
-
-
-def describe(card: dict, directory: Path) -> str:
-    """A stage's card in some lines."""
-    counts = {name: value for name, value in card["counts"].items() if not isinstance(value, dict)}
-    lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
-    examples = card.get("examples", {})
-    for reason, count in card["dropped"].items():
-        example = examples.get(reason, reason)
-        lines.append(f"  dropped {count}: {example}" if count == 1 else f"  dropped {count}: {reason}")
-        lines += [f"    such as {example}"] if count > 1 and example != reason else []
-    if examples:
-        lines.append(f"  all of them, with their reasons: {directory / 'quarantine.parquet'}")
-    lines += [f"  {card['audit']['said']}"] if card.get("audit") else []
-    return "\n".join(lines)
-
-
-def converted(card: dict, out: Path) -> str:
-    """What to say of a conversion: what is there and what is not, what was lost, and how to read it back."""
-    settings = " ".join(shlex.quote(f"source.{key}={_word(value)}") for key, value in card["source"].items())
-    lines = [
-        f"  clip by clip: {out / 'clips.csv'}",
-        f"  {card['loses']}",
-        f"  to read it back: raysign import {settings}",
-    ]
-    return "\n".join([describe(card, out), *lines])
-
-
-def _word(value: object) -> str:
-    """A setting's value as it is typed, such that YAML takes it for what it is."""
-    plain = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value)
-    return str(value) if plain else json.dumps(value, ensure_ascii=False)
-
-
-def summary(config: Config, metrics: dict) -> str:
-    """What to say at the end of the line: the figures and where everything is."""
-    from raysign.learn.tracking import uri_of
-
-    home = config.home
-    lines = [
-        f"{config.evaluate.split}: top-1 {metrics['top1']:.3f}, top-5 {metrics['top5']:.3f}, "
-        f"macro F1 {metrics['macro_f1']:.3f} on {metrics['count']} clips",
-        f"report:  {home / 'evaluation' / 'report.html'}",
-        f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
-    ]
-    lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]
-    if config.mlflow.enabled:
-        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri_of(config)}")
-    return "\n".join(lines)

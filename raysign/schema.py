@@ -227,10 +227,7 @@ def landmarks_of(table: pa.Table) -> Iterator[Landmarks]:
 
 
 def _features_of(table: pa.Table) -> Iterator[dict]:
-    """`features` and `features_kind` of each row; nothing for a row (or a table of earlier days) without."""
-    if "features" not in table.column_names:
-        yield from [{}] * len(table)
-        return
+    """`features` and `features_kind` of each row; nothing for a row without."""
     sized = table.select(["frames", "features"]).append_column("size", table["feature_size"].fill_null(0))
     kinds = table["features_kind"].to_pylist()
     for features, kind in zip(arrays(sized, "features", "frames", "size"), kinds, strict=True):

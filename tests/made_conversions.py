@@ -9,6 +9,7 @@ import numpy as np
 
 from raysign import config, pipeline, schema, store
 from raysign.kinds import kind_module, kinds
+from raysign.report import words
 from raysign.schema import ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS, border_visibility, layout, text_of
 from raysign.sources._declared import Declaration
@@ -84,8 +85,8 @@ def listed(out: Path) -> list[dict]:
 
 def read_back(out: Path, card: dict) -> dict[str, tuple[ClipRef, Landmarks]]:
     """Each written clip's id -> what its source makes of it, told in the words that the conversion ends with."""
-    words = shlex.split(pipeline.converted(card, out).splitlines()[-1].split("raysign import ")[1])
-    options, source = config.load(words).source, kind_module("source", card["source"]["kind"])
+    told = shlex.split(words.converted(card, out).splitlines()[-1].split("raysign import ")[1])
+    options, source = config.load(told).source, kind_module("source", card["source"]["kind"])
     refs, found = source.clips(options), {}
     for row in listed(out):
         if not row["left_out"]:

@@ -50,6 +50,16 @@ def test_a_broken_config_still_prints_every_line(tmp_path):
     assert text.count("->") >= 3
 
 
+@pytest.mark.parametrize("folder", ["a#b", "a?b", "a%20b"])
+def test_a_store_is_found_by_any_path(tmp_path, folder):
+    place = tmp_path / folder
+    place.mkdir()
+    (place / "mlflow.db").write_text("no database, but long enough to be taken for something else " * 40)
+    check = line("MLflow store", f"mlflow.uri=sqlite:///{place / 'mlflow.db'}")
+    assert (check.ok, "not a database" in check.found) == (False, True)
+    assert [path.name for path in tmp_path.rglob("*")] == [folder, "mlflow.db"]
+
+
 def test_an_output_folder_below_a_file_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     check = line("disk", f"out={tmp_path / 'file' / 'runs'}")

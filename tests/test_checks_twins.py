@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
-from made_stages import made
+from made_stages import RECIPE, made
 
 from raysign.checks import evidence, limits, twins
+from raysign.clips.recipes import shoulder_centered
+from raysign.schema import Landmarks
+from raysign.skeleton import LAYOUTS
+
+HOLISTIC = LAYOUTS["holistic_75"]
 
 
-def tracks(values: list[np.ndarray]) -> np.ndarray:
-    layout = evidence.skeleton.layout("holistic_75")
+def tracks(values: list[np.ndarray], layout=HOLISTIC) -> np.ndarray:
     drawn = []
     for value in values:
         places, seen = value[0, ..., :2], np.isfinite(value[0, ..., 0])
@@ -16,14 +20,30 @@ def tracks(values: list[np.ndarray]) -> np.ndarray:
     return np.stack(drawn)
 
 
-def near(values: list[np.ndarray]) -> set[tuple[int, int]]:
+def near(values: list[np.ndarray], layout=HOLISTIC) -> set[tuple[int, int]]:
     frames = np.array([value.shape[1] for value in values])
-    pairs = twins.find(tracks(values), frames, [str(i).encode() for i in range(len(values))]).near
+    pairs = twins.find(tracks(values, layout), frames, [str(i).encode() for i in range(len(values))]).near
     return {(a, b) for a, b in pairs.tolist()}
 
 
-def test_different_takes_are_no_twins():
-    assert near([clip.values for _, clip in made()]) == set()
+def prepared(clip: Landmarks) -> np.ndarray:
+    """The clip by the default recipe, NaN where not seen."""
+    x = shoulder_centered.apply(clip, RECIPE)
+    return np.where(x.any(-1, keepdims=True), x, np.nan)
+
+
+def hands_alone(clip: Landmarks) -> Landmarks:
+    return Landmarks(clip.values[:, :, 33:], clip.visibility[:, :, 33:], "hands_42")
+
+
+@pytest.mark.parametrize(("form", "layout"), [
+    (lambda clip: clip.values, HOLISTIC),
+    (lambda clip: hands_alone(clip).values, LAYOUTS["hands_42"]),
+    (prepared, shoulder_centered.skeleton(RECIPE, "holistic_75")),
+    (lambda clip: prepared(hands_alone(clip)), shoulder_centered.skeleton(RECIPE, "hands_42")),
+], ids=["bodies", "hands", "prepared bodies", "prepared hands"])  # fmt: skip
+def test_different_takes_are_no_twins(form, layout):
+    assert near([form(clip) for _, clip in made()], layout) == set()
 
 
 @pytest.mark.parametrize(("change", "least"), [

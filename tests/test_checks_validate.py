@@ -11,7 +11,7 @@ from made_stages import SPLITS, Plant, clips, doubled, found, landmarks, made, w
 from raysign import config, pipeline, schema, store
 from raysign.checks import evidence, limits, validate
 from raysign.checks.findings import Finding, limited
-from raysign.checks.measure import PARTS, quality
+from raysign.checks.measure import PARTS, measure, quality
 from raysign.cli import main
 from raysign.errors import StoreError
 from raysign.sources import synthetic
@@ -197,6 +197,24 @@ def test_a_directory_without_a_whole_shard_is_refused(tmp_path):
         evidence.gather(tmp_path)
 
 
+def test_clips_that_left_the_source_are_not_looked_at(tmp_path):
+    rows = landmarks()
+    still(rows[3])
+    rows[4].update(frames=rows[4]["frames"] + 1)
+    assert {finding.check for finding in found(write(tmp_path / "all", rows, "landmarks"))} >= {"frozen", "shapes"}
+    gone = [rows[3]["id"], rows[4]["id"]]
+    assert found(write(tmp_path / "landmarks", rows, "landmarks", gone=gone)) == []
+
+
+def test_splits_of_landmarks_are_known_by_every_name_of_theirs(tmp_path):
+    rows = landmarks()
+    for i, row in enumerate(rows):
+        row["split"] = ("Training", "dev", "TEST")[i % 3]
+    doubled(rows, rows[2], gloss=rows[0]["gloss"])
+    said = found(write(tmp_path / "landmarks", rows, "landmarks"))
+    assert {("leaks", "warning"), ("leaks", "note"), ("equal_clips", "error")} <= {(f.check, f.severity) for f in said}
+
+
 # ---------------------------------------------------------------- quality, report, verb
 
 
@@ -208,6 +226,13 @@ def test_quality_is_a_share_that_falls_with_each_of_its_parts():
     assert shares["quality"][0] == 1
     assert np.allclose(shares["quality"][1:], 0.5**0.2)
     assert all(((part >= 0) & (part <= 1)).all() for part in shares.values())
+
+
+def test_where_nothing_is_seen_nothing_is_known_to_be_outside():
+    layout = evidence.skeleton.LAYOUTS["hand_21"]
+    places, seen = np.full((1, 3, 21, 2), 7.0), np.ones((1, 3, 21), bool)
+    assert measure(places, seen, layout)["outside"] == 1
+    assert np.isnan(measure(places, ~seen, layout)["outside"])
 
 
 def test_what_a_layout_cannot_give_takes_nothing_from_quality():
@@ -223,13 +248,13 @@ def run(*words) -> tuple[int, str, str]:
 
 def test_a_directory_is_validated_and_the_report_lies_beside_it(tmp_path):
     rows = clips()
-    rows[3].update(signer="<b>", gloss=["sign00"])
+    rows[3].update(signer="<script>&")
     code, said, _ = run(write(tmp_path / "clips", rows, "clips"))
     home = tmp_path / "clips-validation"
     assert (code, "0 errors, 0 warnings" in said) == (0, True)
     page = (home / "report.html").read_text()
     assert "http" not in page.replace("http-equiv", "")
-    assert "<b>&" not in page and "<script" not in page
+    assert "&lt;script&gt;&amp;" in page and "<script" not in page
     table = pq.read_table(home / "quality.parquet")
     assert table.column_names == ["id", "gloss", "signer", "split", "quality", *PARTS]
     assert len(table) == 27

@@ -1,6 +1,7 @@
 """The command line: help at once, one line and exit code 1 for what a user can mend."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,18 @@ def test_a_second_run_does_nothing_again(finished):
     before = stamps()
     assert raysign("run", *SMALL, f"out={finished}").exit_code == 0
     assert stamps() == before
+
+
+def test_an_evaluation_that_must_train_says_so_and_one_that_need_not_does_not(finished, tmp_path, caplog):
+    out = shutil.copytree(finished, tmp_path / "out")
+    bundle = out / "bundle" / "card.json"
+    before = bundle.read_bytes()
+    others = ("train.epochs=1", "mlflow.enabled=false")
+    for settings, said in ((), False), (others, True), (others, False), ((), False):
+        caplog.clear()
+        assert raysign("evaluate", *SMALL, f"out={out}", *settings).exit_code == 0
+        assert ("found no bundle of these settings" in caplog.text) == said
+        assert (bundle.read_bytes() == before) == (not settings)
 
 
 def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):

@@ -162,6 +162,16 @@ def test_a_frame_without_shoulders_takes_the_box_of_the_last_that_had_them():
     np.testing.assert_array_equal(np.delete(found[:, 2], 11, 1), np.delete(boxed(same)[:, 2], 11, 1))
 
 
+@pytest.mark.parametrize("missing", [2, 11, 12], ids=["left eye", "left shoulder", "right shoulder"])
+def test_before_the_first_box_nothing_of_the_body_is_known(missing):
+    x = body()
+    x[:, 0, missing] = NAN
+    left, right, eye = (x[:, :, point, :3] for point in (11, 12, 2))
+    found = geometry.body_box(x, left, right, eye)
+    assert np.isnan(found[:, 0, :, :2]).all()
+    assert np.isfinite(found[:, 1:, :, :2]).all()
+
+
 # ---------------------------------------------------------------- pyskl's
 
 

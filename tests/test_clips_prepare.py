@@ -145,6 +145,25 @@ def test_a_recipe_that_drops_everything_says_why(tmp_path):
         make(tmp_path, "prepare.min_frames=99")
 
 
+def test_a_gloss_whose_training_clips_are_all_dropped_is_named(tmp_path):
+    named = {0: "train", 1: "val", 2: "test"}
+    rows = [row(n, split=named[n % 3], gloss=(f"g{n // 3 % 2}",)) for n in range(24)]
+    short = [n for n in range(24) if n % 3 == 0 and n // 3 % 2 == 1]
+    for n in short:
+        rows[n] = row(n, clip(n, frames=2), split="train", gloss=("g1",))
+    landmarks(tmp_path, rows)
+    with pytest.raises(StoreError, match=rf"gloss 'g1' are left; {len(short)} were dropped: found 2 frames"):
+        make(tmp_path, "prepare.min_frames=3")
+
+
+def test_landmarks_of_clips_without_a_split_say_nothing_of_the_form_of_the_others(tmp_path):
+    one = Landmarks(np.ones((1, 4, 25, 3), np.float32), np.ones((1, 4, 25), np.float32), "ntu_25")
+    rows = [row(n, split="val" if n > 8 else "train") for n in range(12)]
+    landmarks(tmp_path, [*rows, row(12, one)])
+    _, card = make(tmp_path)
+    assert (card["counts"]["clips"], card["dropped"]) == (12, {"no split": 1})
+
+
 @pytest.mark.usefixtures("cluster")
 def test_many_workers_write_the_same_bytes_as_one(tmp_path):
     landmarks(tmp_path, per_shard=3)

@@ -65,13 +65,6 @@ def test_clips_with_features_and_points_or_one_of_them_come_back_bit_by_bit(tmp_
             assert np.array_equal(a.features, b.features, equal_nan=True)
 
 
-def test_a_table_written_before_there_were_features_is_read(tmp_path):
-    table = stored(tmp_path, [plain()]).drop_columns(["features", "feature_size", "features_kind"])
-    (back,) = landmarks_of(table)
-    assert back.values.tobytes() == plain().values.tobytes()
-    assert (back.features, back.features_kind) == (None, "")
-
-
 def test_features_of_another_number_of_frames_are_refused():
     with pytest.raises(ValueError, match=r"features: found shape \(3, 36\), expected \(4, F\)"):
         Landmarks(plain().values, plain().visibility, "holistic_75", features=np.ones((3, 36), np.float32))

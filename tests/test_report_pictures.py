@@ -63,6 +63,25 @@ def test_a_name_no_font_can_draw_is_shown_by_its_number():
     assert plots.name_of(3, "\U000f0000") == "#4"
 
 
+def test_a_page_of_a_validation_lists_the_names_that_no_font_can_draw():
+    text = html.validation_page("a title", [], [stage({"hello": {"all": 3}, "\U000f0000": {"all": 2}})])
+    assert re.search('<td class="n">2</td><td class="g">\U000f0000</td>', text)
+    assert "hello" not in text
+
+
+@pytest.mark.parametrize("names", [["hello"], [chr(0xF0000 + i) for i in range(plots.MOST_BARS + 1)]])
+def test_a_page_of_a_validation_lists_no_names_where_the_picture_has_no_numbers(names):
+    assert "no font" not in html.validation_page("a title", [], [stage({name: {"all": 3} for name in names})])
+
+
+def stage(classes: dict[str, dict[str, int]]) -> dict:
+    """A stage as the validation page tells of it, of nothing but its glosses."""
+    return {
+        "name": "landmarks", "directory": "there", "clips": 5, "quarantined": 0, "signers": 0, "numbers": [],
+        "parts": [], "frames": np.arange(5), "quality": None, "classes": classes, "worst": [], "twins": [],
+    }  # fmt: skip
+
+
 def test_a_long_name_is_cut():
     assert len(plots.name_of(0, "x" * 200)) == plots.LONGEST_NAME
 

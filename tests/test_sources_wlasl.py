@@ -11,10 +11,11 @@ from test_extract_frames import numbers, write
 from test_extract_work import reader
 from test_sources_damage import answer, change_json
 
-from raysign import config, pipeline
+from raysign import config
 from raysign.errors import SourceError
 from raysign.extract import work
 from raysign.extract.frames import Video
+from raysign.report import words
 from raysign.sources import detect, wlasl
 
 LIST = [
@@ -123,7 +124,7 @@ def test_the_card_keeps_what_is_missing_and_says_it(folder):
     rows = list(map(work.Worker(reader, place, "e", plan.run), plan.units))
     card = work.finish(place, plan, rows, config={}, seconds=0, audit=wlasl.audit(options))
     assert card["audit"]["splits"]["train"] == [1, 2]
-    assert "1 of 4 listed videos are missing" in pipeline.describe(card, place)
+    assert "1 of 4 listed videos are missing" in words.describe(card, place)
 
 
 def test_a_folder_without_any_listed_video_is_refused(folder):

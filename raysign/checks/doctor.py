@@ -280,7 +280,7 @@ def _database(uri: str, path: Path) -> Check:
     if not path.exists():
         return Check("MLflow store", True, f"{uri} (made by the first training)")
     try:
-        connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=5)
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=5)
         try:
             connection.execute("PRAGMA schema_version").fetchone()
         finally:

@@ -29,7 +29,8 @@ class Evidence:
     """What the checks of a stage look at. Columns are of its N usable clips, in the order of the shards.
 
     stage: landmarks or clips. card: empty for a stage without one. about: the small columns ABOUT (null where the
-    stage has none). ids: of all rows, those in quarantine included. quarantined: rows in quarantine. numbers: the
+    stage has none), splits by the names of schema.SPLITS. ids: of all rows, also of those in quarantine and those whose
+    clip has left the source, which are not usable. quarantined: rows in quarantine. numbers: the
     measures of measure.NAMES, (N,). quality: quality and its parts, (N,). parts: name -> points looked at, unseen,
     and at exactly zero. tracks: see twins.track. contents: equal for clips whose numbers are equal. notes: what the
     pass itself found.
@@ -63,10 +64,10 @@ class Evidence:
         return [self.about["id"][i] for i in np.flatnonzero(which)]
 
 
-def gather(directory: Path, stage: str = "") -> Evidence:
+def gather(directory: Path) -> Evidence:
     """Look at every shard once. What cannot be read or breaks the contract is a finding, and the pass goes on.
 
-    stage: landmarks or clips; told by the shards where empty. StoreError when the directory holds no whole shard.
+    StoreError when the directory holds no whole shard.
     """
     paths = store.shards(directory)
     if not paths:
@@ -77,7 +78,7 @@ def gather(directory: Path, stage: str = "") -> Evidence:
     body, plane = _declared(card, notes), _plane(card)
     about, ids, measured, tracks, contents = {name: [] for name in ABOUT}, [], [], [], []
     parts: dict[str, Counter] = {}
-    quarantined = 0
+    stage, quarantined, gone = "", 0, set(card.get("gone", ()))
     for path in tqdm(paths, f"validate {directory.name}", unit="shard"):
         table = _readable(path, stage, notes)
         if table is None:
@@ -85,13 +86,14 @@ def gather(directory: Path, stage: str = "") -> Evidence:
         stage = contract.stage_of(table)
         ids += table["id"].to_pylist()
         quarantined += len(table) - table["error"].null_count if stage == "landmarks" else 0
-        usable = _usable(path, table, notes)
+        usable = _usable(path, table, gone, notes)
         for name in ABOUT:
             about[name] += usable[name].to_pylist() if name in usable.column_names else [None] * len(usable)
         for clip in _prepared(usable, body, plane) if stage == "clips" else _found(usable):
             measured.append(_measured(clip, parts))
             tracks.append(_track(clip))
             contents.append(clip.content)
+    about["split"] = [schema.canonical_split(name) or name for name in about["split"]]  # landmarks keep the source's
     numbers = {name: np.array([row[name] for row in measured], np.float32) for name in NAMES}
     frames = np.array(about["frames"], int)
     all_tracks = np.array(tracks, np.float16).reshape(-1, twins.STEPS, twins.POINTS, 2)
@@ -150,8 +152,10 @@ def _readable(path: Path, stage: str, notes: list[Finding]) -> pa.Table | None:
     return None if any(finding.severity == "error" for finding in broken) else table
 
 
-def _usable(path: Path, table: pa.Table, notes: list[Finding]) -> pa.Table:
-    """The rows whose arrays can be read."""
+def _usable(path: Path, table: pa.Table, gone: set[str], notes: list[Finding]) -> pa.Table:
+    """The rows whose clip the source still has and whose arrays can be read."""
+    if gone:
+        table = table.filter(pa.array([name not in gone for name in table["id"].to_pylist()], pa.bool_()))
     (shaped, first), (known, second) = contract.shapes(path, table), contract.layouts(path, table)
     notes.extend([*first, *second])
     keep = shaped & known

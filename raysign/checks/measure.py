@@ -38,7 +38,7 @@ def measure(values: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> dict[st
     """
     found = _shown(seen, skeleton)
     inside = (values > limits.OUTSIDE[0]) & (values < limits.OUTSIDE[1])
-    found["outside"] = 1 - float((inside.all(-1) & seen).sum() / max(1, seen.sum()))
+    found["outside"] = 1 - float((inside.all(-1) & seen).sum() / seen.sum()) if seen.any() else np.nan
     person = int(seen.sum((1, 2)).argmax())  # the one who is seen most
     return found | _moves(values[person], seen[person], body_size(values[person], seen[person], skeleton))
 
@@ -59,11 +59,11 @@ def _gaps(shown: np.ndarray) -> float:
     return float(1 - len(at) / (at[-1] - at[0] + 1)) if len(at) else 0.0
 
 
-def shoulders(skeleton: Skeleton) -> list[int]:
-    """The left and the right shoulder; none when the skeleton does not name both."""
+def shoulders(seen: np.ndarray, skeleton: Skeleton) -> list[int]:
+    """The left and the right shoulder; none unless the skeleton names both and a frame shows both. seen: (T, V)."""
     names = dict(skeleton.names)
-    pair = [names.get("left_shoulder"), names.get("right_shoulder")]
-    return [point for point in pair if point is not None] if None not in pair else []
+    pair = [names[name] for name in ("left_shoulder", "right_shoulder") if name in names]
+    return pair if len(pair) == 2 and seen[:, pair].all(1).any() else []
 
 
 def body_size(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> float:
@@ -71,7 +71,7 @@ def body_size(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton) -> float
 
     places: (T, V, 2), seen: (T, V).
     """
-    if pair := shoulders(skeleton):
+    if pair := shoulders(seen, skeleton):
         both = seen[:, pair].all(1)
         apart = np.linalg.norm(places[both, pair[0]] - places[both, pair[1]], axis=-1)
     else:

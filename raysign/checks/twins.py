@@ -48,7 +48,7 @@ def track(places: np.ndarray, seen: np.ndarray, skeleton: Skeleton, size: float)
     places: (T, V, 2), seen: (T, V), of one person. A point keeps its nearest known place while it is unseen; one that
     is never seen stays in the middle.
     """
-    roots = shoulders(skeleton)
+    roots = shoulders(seen, skeleton)
     known = seen[:, roots] if roots else seen
     around = (places[:, roots] if roots else places)[known]
     middle = np.median(around, axis=0) if len(around) else np.zeros(2)

@@ -157,6 +157,7 @@ def body_box(x: np.ndarray, left: np.ndarray, right: np.ndarray, eye: np.ndarray
     centre = np.concatenate([(left + right)[..., :1] / 2, eye[..., 1:2] + 2.5 * unit], axis=-1)
     box = np.concatenate([centre, np.where(unit > 0, 6 * unit, np.nan)], axis=-1)  # (M, T, 3): where and how large
     shown = ~np.isnan(box).any(-1)
+    box[~shown] = np.nan  # whole: a box that misses the eye alone has an x
     last = np.maximum.accumulate(np.where(shown, np.arange(box.shape[1]), 0), axis=1)
     box = np.take_along_axis(box, last[..., None], axis=1)[:, :, None]
     x = x.copy()
@@ -165,15 +166,18 @@ def body_box(x: np.ndarray, left: np.ndarray, right: np.ndarray, eye: np.ndarray
     return x
 
 
-def square_box(x: np.ndarray, margin: float = 0.1) -> np.ndarray:
-    """x and y within the tight box of the seen points of each frame, made square, from -0.5 to 0.5.
+MARGIN = 0.1  # of SPOTER's boxes about the hands: added on each side, share of the longer side
 
-    margin: added on each side, share of the box's longer side (SPOTER's hands). A box without size leaves zeros.
+
+def square_box(x: np.ndarray) -> np.ndarray:
+    """x and y within the tight box of the seen points of each frame, with a MARGIN and made square, from -0.5 to 0.5.
+
+    A box without size leaves zeros.
     """
     low, high = (
         np.stack([reach(x[..., c], axis=2) for c in range(2)], -1) for reach in (np.fmin.reduce, np.fmax.reduce)
     )
-    side = (high - low).max(axis=-1)[..., None] * np.float32(1 + 2 * margin)  # NaN in frames that show nothing
+    side = (high - low).max(axis=-1)[..., None] * np.float32(1 + 2 * MARGIN)  # NaN in frames that show nothing
     x = x.copy()
     for c in range(2):
         x[..., c] = (x[..., c] - (low + high)[..., None, c] / 2) / np.where(side > 0, side, 1)

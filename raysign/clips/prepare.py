@@ -74,7 +74,7 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
     reasons = [why or ("" if chosen[row["id"]] else "no split") for row, why in zip(rows, reasons, strict=True)]
     places = [path for path, table in shards for _ in range(len(table))]
-    skeleton, channels = _form({row["layout"] for row in usable}, settings)
+    skeleton, channels = _form({row["layout"] for row in usable if chosen[row["id"]]}, settings)
     offered = [(path, row) for path, row in zip(places, rows, strict=True) if row["id"] not in gone]
     key = _key(settings, skeleton, offered)
     units = [
@@ -170,16 +170,14 @@ def content(x: np.ndarray) -> str:
 def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: float) -> dict:
     """Write `dropped.parquet` (id, gloss, signer, reason) and the card; returns the card.
 
-    Raises StoreError when the recipe left no clip to train on.
+    Raises StoreError when the recipe left no clip to train on, or none of a gloss that is validated or tested on.
     """
     table = store.read_columns(made.directory, *_WHO, "frames")
     notes = [json.loads(pq.read_schema(path).metadata[_NOTE]) for path in store.shards(made.directory)]
     failed = [row for note in notes for row in note["dropped"]]
     dropped = pa.concat_tables([made.dropped, pa.Table.from_pylist(failed, DROPPED)]).sort_by("id")
     rows = table.to_pylist()
-    if not any(row["split"] == "train" for row in rows):
-        reason, count = Counter(dropped["reason"].to_pylist()).most_common(1)[0]
-        raise StoreError(f"{made.directory}: no training clips are left; {count} were dropped: {reason}")
+    _require_training(made.directory, rows, failed)
     store.write_table(made.directory / "dropped.parquet", dropped)
     contents, sources = ([cell for note in notes for cell in note[name]] for name in ("contents", "sources"))
     return store.write_card(
@@ -202,6 +200,23 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         skeleton=asdict(made.skeleton),
         channels=list(made.channels),
         lengths=_lengths(table["frames"].to_numpy()),
+    )
+
+
+def _require_training(directory: Path, rows: list[dict], failed: list[dict]) -> None:
+    """StoreError when the clips that the recipe made (rows) are not trained on, or have a gloss that is not, with the
+    commonest reason why it could not make others (failed).
+    """
+    trained = {word for row in rows if row["split"] == "train" for word in row["gloss"]}
+    untrained = sorted({word for row in rows for word in row["gloss"]} - trained)
+    if trained and not untrained:
+        return
+    of = f" of gloss {untrained[0]!r}" if trained else ""
+    lost = Counter(row["reason"] for row in failed if not of or untrained[0] in row["gloss"])
+    reason, count = lost.most_common(1)[0]
+    raise StoreError(
+        f"{directory}: no training clips{of} are left; {count} were dropped: {reason}; give more clips or change the "
+        "`prepare` section"
     )
 
 

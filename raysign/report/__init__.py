@@ -1,1 +1,1 @@
-"""Numbers and pictures of a predictions table."""
+"""Numbers, pictures, pages and sentences about what was made."""

@@ -50,11 +50,18 @@ def validation_page(title: str, findings: Sequence, stages: Sequence[dict]) -> s
             if stage["quality"] is None
             else _picture(plots.histogram(stage["quality"], "Quality of clips", "quality", (0.0, 1.0))),
             "glosses": _picture(plots.class_clips(stage["classes"])) if stage["classes"] else None,
+            "numbered": _numbered(stage["classes"]),
         }
         for stage in stages
     ]
     counts = {name: sum(finding.severity == name for finding in findings) for name in ("error", "warning", "note")}
     return _template("validation.html").render(title=title, findings=list(findings), stages=drawn, counts=counts)
+
+
+def _numbered(classes: dict[str, dict[str, int]]) -> list[tuple[int, str]]:
+    """The glosses that plots.class_clips shows by their numbers, with these; none where it shows no names."""
+    shown = list(classes) if len(classes) <= plots.MOST_BARS else []
+    return [(i + 1, gloss) for i, gloss in enumerate(shown) if plots.undrawable(gloss)]
 
 
 def wrong_clips(table: pa.Table) -> list[dict]:

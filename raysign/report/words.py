@@ -1,0 +1,64 @@
+"""What the user is told when something is done: sentences made of cards, metrics and answers."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from raysign.config import Config
+
+
+def describe(card: dict, directory: Path) -> str:
+    """A stage's card in some lines."""
+    counts = {name: value for name, value in card["counts"].items() if not isinstance(value, dict)}
+    lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
+    examples = card.get("examples", {})
+    for reason, count in card["dropped"].items():
+        example = examples.get(reason, reason)
+        lines.append(f"  dropped {count}: {example}" if count == 1 else f"  dropped {count}: {reason}")
+        lines += [f"    such as {example}"] if count > 1 and example != reason else []
+    if examples:
+        lines.append(f"  all of them, with their reasons: {directory / 'quarantine.parquet'}")
+    lines += [f"  {card['audit']['said']}"] if card.get("audit") else []
+    return "\n".join(lines)
+
+
+def converted(card: dict, out: Path) -> str:
+    """What to say of a conversion: what is there and what is not, what was lost, and how to read it back."""
+    settings = " ".join(shlex.quote(f"source.{key}={_word(value)}") for key, value in card["source"].items())
+    lines = [
+        f"  clip by clip: {out / 'clips.csv'}",
+        f"  {card['loses']}",
+        f"  to read it back: raysign import {settings}",
+    ]
+    return "\n".join([describe(card, out), *lines])
+
+
+def _word(value: object) -> str:
+    """A setting's value as it is typed, such that YAML takes it for what it is."""
+    plain = isinstance(value, str) and re.fullmatch(r"[\w./-]+", value)
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
+
+
+def summary(config: Config, metrics: dict) -> str:
+    """What to say at the end of the line: the figures and where everything is."""
+    from raysign.learn.tracking import uri_of
+
+    home = config.home
+    lines = [
+        f"{config.evaluate.split}: top-1 {metrics['top1']:.3f}, top-5 {metrics['top5']:.3f}, "
+        f"macro F1 {metrics['macro_f1']:.3f} on {metrics['count']} clips",
+        f"report:  {home / 'evaluation' / 'report.html'}",
+        f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
+    ]
+    lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]
+    if config.mlflow.enabled:
+        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri_of(config)}")
+    return "\n".join(lines)
+
+
+def answer(row: dict) -> str:
+    """One clip's likeliest glosses, or why it could not be used. row: of infer.files.predict."""
+    if row["error"]:
+        return row["error"] if row["error"].startswith(row["clip"]) else f"{row['clip']}: {row['error']}"
+    return f"{row['clip']}  " + "  ".join(f"{name} {share:.2f}" for name, share in row["top"])
