@@ -48,9 +48,10 @@ class Extract(Section):
 class Split(Section):
     """Which clips train, which choose the best epoch (val) and which are only ever tested on."""
 
-    kind: Literal["auto", "given", "signer", "stratified"] = Field(
+    kind: Literal["auto", "given", "signer", "stratified", "block"] = Field(
         "auto",
-        description="auto: given when the source has splits, else signer when 2 or more are known, else stratified",
+        description="auto: given when the source has splits, else signer when 2 or more are known, else stratified; "
+        "block: of each gloss the first clips train and the last test, for what was recorded in one go",
     )
     val: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for validation")
     test: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for testing")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from raysign import bench
-from raysign.bench import signers
+from raysign.bench import accuracy, signers
 from raysign.errors import ConfigError
 
 CONFIG = """
@@ -18,7 +18,7 @@ ray: {cpus: 2}
 
 
 def test_the_benchmarks_are_the_files_of_the_folder():
-    assert {"extract", "import", "prepare", "signers", "train"} <= set(bench.benchmarks())
+    assert {"accuracy", "extract", "import", "prepare", "signers", "train"} <= set(bench.benchmarks())
 
 
 def test_an_unknown_setting_of_a_benchmark_is_answered_with_the_nearest():
@@ -34,4 +34,14 @@ def test_each_signer_is_held_out_in_turn(tmp_path, capsys):
     for row in found["signers"].values():
         assert row["clips"] == 4
         assert len(row["each"]) == 2
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+
+
+def test_the_accuracy_of_a_config_comes_with_an_interval_and_a_baseline(tmp_path, capsys):
+    config = tmp_path / "few.yaml"
+    config.write_text(CONFIG)
+    found = accuracy.run(str(config), ("train.epochs=2", "split.kind=stratified"), seeds=2)
+    assert len(found["each"]) == 2
+    assert found["low"] <= found["top1"] <= found["high"]
+    assert 0 <= found["forest"] <= 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found

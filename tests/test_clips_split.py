@@ -67,6 +67,14 @@ def test_named_signers_are_the_ones_held_out():
     assert names == {"s0": "val", "s1": "val", "s2": "train", "s3": "test", "s4": "train"}
 
 
+def test_blocks_lie_one_after_the_other_in_each_gloss():
+    ids = [f"g{g}/{n}" for g in range(3) for n in range(20)]
+    random.Random(2).shuffle(ids)
+    found = assign((ids, [(name[:2],) for name in ids], [None] * 60), kind="block", val=0.1, test=0.25)
+    order = sorted(range(60), key=lambda i: (ids[i][:2], int(ids[i][3:])))
+    assert [found.names[i] for i in order] == 3 * (13 * ["train"] + 2 * ["val"] + 5 * ["test"])
+
+
 def test_stratified_shares_hold_and_every_gloss_keeps_a_training_clip():
     found = assign(corpus(glosses=30, signers=1, each=5), test=0.2, val=0.1)
     assert found.kind == "stratified"

@@ -4,9 +4,11 @@ Every choice follows from the seed and the names of clips, glosses and signers, 
 """
 
 import hashlib
+import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from raysign import config
 from raysign.errors import ConfigError, nearest
@@ -35,6 +37,8 @@ def assign(
     given: as the source says; clips it says nothing of are left out, and where it has no validation clips the share
     `val` of its training clips is taken. signer: whole signers are held out; when that leaves no signer to validate
     on, the share is taken from the training clips. stratified: the shares of each gloss, which keeps a training clip.
+    block: the same shares without drawing: in the order of their names (2 before 10) the first clips of a gloss train,
+    those that follow validate and the last ones test, so that few frames of one recording lie beside one another.
     Raises ConfigError when nothing is left to train on, or a gloss is tested but never trained.
     """
     clips = _Clips(list(ids), [tuple(gloss) for gloss in glosses], list(signers), settings, seed)
@@ -48,12 +52,12 @@ def assign(
         except ConfigError as error:
             if settings.kind != "auto" or settings.test_signers or settings.val_signers:
                 raise
-            kind, (names, notes) = "stratified", _by_share(clips)
+            kind, (names, notes) = "stratified", _by_share(clips, clips.drawn)
             notes.append(
                 f"signers are known, but cannot be held apart ({error}): the same people train and are tested on"
             )
     else:
-        names, notes = _by_share(clips)
+        names, notes = _by_share(clips, _last_first(clips.ids) if kind == "block" else clips.drawn)
     _check(clips, names)
     return Splits(names, kind, notes)
 
@@ -69,6 +73,10 @@ class _Clips:
     def order(self, name: object) -> bytes:
         """A key that sorts names in an order of the seed's own."""
         return hashlib.blake2b(f"{self.seed}/{name}".encode(), digest_size=8).digest()
+
+    def drawn(self, i: int) -> bytes:
+        """A key that sorts clips in an order of the seed's own."""
+        return self.order(self.ids[i])
 
 
 def _kind(settings: config.Split, signers: Sequence, given: Sequence) -> str:
@@ -87,11 +95,19 @@ def _kind(settings: config.Split, signers: Sequence, given: Sequence) -> str:
 # ---------------------------------------------------------------- kinds
 
 
-def _by_share(clips: _Clips) -> tuple[list[str | None], list[str]]:
-    """The shares of each gloss, whoever signs it."""
+def _by_share(clips: _Clips, key: Callable[[int], Any]) -> tuple[list[str | None], list[str]]:
+    """The shares of each gloss, whoever signs it, its clips taken in the order of a key."""
     shares = {"test": clips.settings.test, "val": clips.settings.val}
     notes = [] if any(clips.signers) else ["no signer is named: the same people may train and be tested on"]
-    return _stratified(clips, shares, range(len(clips.ids))), notes
+    return _stratified(clips, shares, range(len(clips.ids)), key), notes
+
+
+def _last_first(ids: list[str]) -> Callable[[int], int]:
+    """A key that sorts clips from the last to the first by name, 2 before 10."""
+    natural = sorted(
+        range(len(ids)), key=lambda i: [int(p) if k % 2 else p for k, p in enumerate(re.split(r"(\d+)", ids[i]))]
+    )
+    return {i: -place for place, i in enumerate(natural)}.__getitem__
 
 
 def _given(clips: _Clips, given: Sequence[str | None]) -> tuple[list[str | None], list[str]]:
@@ -174,15 +190,17 @@ def _with_validation(clips: _Clips, names: list[str | None], notes: list[str]) -
     if "val" in names or not clips.settings.val:
         return names
     train = [i for i, name in enumerate(names) if name == "train"]
-    drawn = _stratified(clips, {"val": clips.settings.val}, train)
+    drawn = _stratified(clips, {"val": clips.settings.val}, train, clips.drawn)
     notes.append(
         f"validation: {drawn.count('val')} clips drawn from the training clips, gloss by gloss; they share its signers"
     )
     return [drawn[i] if name == "train" else name for i, name in enumerate(names)]
 
 
-def _stratified(clips: _Clips, shares: dict[str, float], among) -> list[str | None]:
-    """Of the clips `among`, the shares of each gloss; the rest train, at least one clip of each gloss.
+def _stratified(
+    clips: _Clips, shares: dict[str, float], among: Iterable[int], key: Callable[[int], Any]
+) -> list[str | None]:
+    """Of the clips `among`, the shares of each gloss, the first in the order of `key`; the rest train, at least one.
 
     What rounding takes from one gloss goes to the next, so that the shares hold over all of them.
     """
@@ -192,7 +210,7 @@ def _stratified(clips: _Clips, shares: dict[str, float], among) -> list[str | No
         classes[clips.glosses[i]].append(i)
     owed = dict.fromkeys(shares, 0.0)
     for gloss in sorted(classes, key=clips.order):
-        members = sorted(classes[gloss], key=lambda i: clips.order(clips.ids[i]))
+        members = sorted(classes[gloss], key=key)
         for split, share in shares.items():
             owed[split] += share * len(classes[gloss])
             take = max(0, min(int(owed[split] + 0.5), len(members) - 1))

@@ -1,0 +1,92 @@
+"""How well the recogniser of a config does on its test clips: several seeds, a confidence interval, a baseline.
+
+The interval is a bootstrap over the test clips of each clip's share of right answers among the seeds: it says how far
+another draw of such clips would move the figure. Of clips of one signer it says nothing about other signers. The
+baseline is a random forest on the same prepared clips and the same split.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.stats import bootstrap
+
+from raysign import config, pipeline, schema, store
+
+FRAMES = 16  # that the forest is given of each clip, evenly spaced
+
+
+def run(path: str, settings: tuple[str, ...] = (), seeds: int = 3, forest: bool = True, out: str | None = None) -> dict:
+    """Print a table and, as the last line, one JSON object; return it.
+
+    path: YAML file of a line. settings: overrides such as model.kind=mlp. seeds: trainings; each draws its own split
+    where the config draws one. out: folder to work in, where an interrupted benchmark goes on; None takes one that is
+    removed at the end.
+    """
+    with tempfile.TemporaryDirectory(prefix="raysign-bench-") as place:
+        return _measured([path, *settings], seeds, forest, Path(out or place))
+
+
+def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
+    began, right, trees = time.perf_counter(), [], []
+    for seed in range(seeds):
+        one = config.load([*words, f"out={out}", "mlflow.enabled=false", f"seed={seed}"])
+        if not seed:
+            pipeline.landmarks(one)
+        pipeline.evaluate(one)
+        right.append(_right(pq.read_table(one.home / "evaluation" / "predictions.parquet")))
+        if forest:
+            trees.append(_forest(pipeline.prepare(one), one.evaluate.split, seed))
+    low, high = _interval(right)
+    each = [round(float(np.mean(list(clips.values()))), 4) for clips in right]
+    found = {
+        "config": words[0], "settings": words[1:], "split": one.evaluate.split, "clips": len(right[-1]),
+        "top1": round(float(np.mean(each)), 4), "low": low, "high": high, "each": each,
+        "forest": round(float(np.mean(trees)), 4) if forest else None,
+        "seconds": round(time.perf_counter() - began),
+    }  # fmt: skip
+    print(f"{' '.join([Path(words[0]).stem, *words[1:]])}: top-1 {found['top1']:.3f} ({low:.3f} to {high:.3f}) "
+          f"on {found['clips']} {found['split']} clips; each seed {each}")  # fmt: skip
+    if forest:
+        print(f"{'a random forest on the same clips':40} top-1 {found['forest']:.3f}")
+    print(json.dumps(found))
+    return found
+
+
+def _right(predictions) -> dict[str, bool]:
+    """Whether each clip was told right."""
+    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted")), strict=True)
+    return {clip: gloss == [predicted] for clip, gloss, predicted in rows}
+
+
+def _interval(right: list[dict[str, bool]]) -> tuple[float, float]:
+    """Of the mean over clips of each one's share of right answers: 95 % of resampled means lie within."""
+    names = sorted(set().union(*right))
+    shares = np.array([np.mean([clips[name] for clips in right if name in clips]) for name in names])
+    if np.ptp(shares) == 0:
+        return float(shares[0]), float(shares[0])
+    found = bootstrap((shares,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return round(float(found.low), 4), round(float(found.high), 4)
+
+
+def _forest(clips_dir: Path, split: str, seed: int) -> float:
+    """Top-1 on a split of a forest that was trained on the training clips."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    glosses, rows, splits = zip(*_flat(clips_dir), strict=True)
+    x, y, which = np.stack(rows), np.array(glosses), np.array(splits)
+    trees = RandomForestClassifier(500, random_state=seed, n_jobs=-1).fit(x[which == "train"], y[which == "train"])
+    return float((trees.predict(x[which == split]) == y[which == split]).mean())
+
+
+def _flat(clips_dir: Path) -> Iterator[tuple[str, np.ndarray, str]]:
+    """(gloss, the first person's points in FRAMES frames as one row, split) of each clip."""
+    for _, table in store.tables(clips_dir):
+        arrays = schema.arrays(table, "x", "persons", "frames", "points", "channels")
+        for about, x in zip(table.select(["gloss", "split"]).to_pylist(), arrays, strict=True):
+            chosen = np.linspace(0, x.shape[1] - 1, FRAMES).round().astype(int)
+            yield about["gloss"][0], x[0, chosen].ravel(), about["split"]
