@@ -217,6 +217,14 @@ def test_a_pickle_cannot_make_numpy_take_numbers_for_addresses(tmp_path):
         _plain_pickle.load(tmp_path / "a.pkl")
 
 
+@pytest.mark.parametrize("kind", ["O", "V8", "i8"])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_cannot_make_numpy_take_bytes_for_an_array(tmp_path, kind, protocol):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Lying(np.ndarray, ((1,), kind, bytes(16))), protocol))
+    with pytest.raises(SourceError, match="not readable as a pickle"):
+        _plain_pickle.load(tmp_path / "a.pkl")
+
+
 @pytest.mark.parametrize("kind", ["i4,f8", "M8[D]", "V4"])
 def test_arrays_of_neither_numbers_nor_text_are_refused(tmp_path, kind):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(np.zeros(2, kind)))
