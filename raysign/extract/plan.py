@@ -1,7 +1,7 @@
 """What is missing, new or changed in a LANDMARKS store, shared out in units of work.
 
-A clip is done when a shard holds a row of its id, its file's stamp, its cut and the same extractor. Whatever is killed, and
-however often, loses the clips being read at that moment and nothing else.
+A clip is done when a shard holds a row of its id, its file's stamp, its cut and the same extractor. Whatever is killed,
+and however often, loses the clips being read at that moment and nothing else.
 """
 
 import json

@@ -51,7 +51,7 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     (
         "numpy",
         "ndarray",
-    ): None,  # named for `_reconstruct` only: whoever calls it can have any bytes taken for addresses
+    ): None,  # named to `_reconstruct` only: its own call would take any bytes for addresses
     ("numpy", "dtype"): _Kind,
     ("collections", "OrderedDict"): dict,
     **{(f"{core}.multiarray", "_reconstruct"): _empty for core in _CORE},
