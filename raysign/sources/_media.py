@@ -86,7 +86,7 @@ def stamp_of(path: Path) -> str:
     """The file's stamp, or "missing"."""
     try:
         return stamp(path)
-    except OSError:
+    except (OSError, ValueError):  # the second for a name that no file can have
         return "missing"
 
 
