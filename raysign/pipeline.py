@@ -249,9 +249,9 @@ def import_landmarks(config: Config) -> dict:
 
 def _media_reader(config: Config):
     """What makes a landmarker in a worker, and the fingerprint of its results."""
-    from raysign.extract import landmarker, models
+    from raysign.extract import landmarker
 
-    extractor = landmarker.fingerprint(config.extract, models.find(config.extract.model))
+    extractor = landmarker.fingerprint(config.extract)
     return functools.partial(landmarker.reader, config.extract, extractor), extractor
 
 
