@@ -36,6 +36,15 @@ def test_the_gloss_of_a_video_is_the_folder_it_lies_in(tmp_path):
     assert all(Path(clip.path).is_file() and clip.stamp.startswith("1-") for clip in videos(tmp_path))
 
 
+def test_folders_that_are_links_are_followed_and_those_that_lead_back_are_not(tmp_path):
+    touch(tmp_path, "set/book/a.mp4", "elsewhere/b.mp4")
+    for name, target in (("drink", "elsewhere"), ("book/again", "set"), ("up", ""), ("gone", "nowhere")):
+        (tmp_path / "set" / name).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "other").symlink_to(tmp_path / "set" / "book")
+    (tmp_path / "set" / "itself").symlink_to(tmp_path / "set" / "itself")
+    assert [clip.id for clip in videos(tmp_path / "set")] == ["book/a.mp4", "drink/b.mp4", "drink/other/a.mp4"]
+
+
 def test_images_are_listed_by_class_whatever_the_case_of_their_ending(tmp_path):
     touch(tmp_path, "A/1.JPG", "B/2.jpeg", "B/deep/3.Png", "C/4.webp", "C/5.bmp")
     found = image_folder.clips(image_folder.Options(path=tmp_path))
