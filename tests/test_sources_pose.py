@@ -136,6 +136,10 @@ def test_depths_are_image_widths_whether_or_not_the_file_has_them_in_pixels(tmp_
     values[..., 2] *= SIZE[0]
     write_pose(tmp_path / "pixels" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
     assert np.allclose(only(tmp_path / "widths").values, only(tmp_path / "pixels").values)
+    values[0, 0, 0, 2] = np.nan
+    write_pose(tmp_path / "damaged" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
+    others = np.s_[:, 1:]
+    assert np.allclose(only(tmp_path / "damaged").values[others], only(tmp_path / "pixels").values[others])
 
 
 def test_a_version_that_counts_frames_in_16_bits_is_read_beyond_them(tmp_path):
