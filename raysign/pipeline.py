@@ -136,15 +136,19 @@ def run(config: Config) -> str:
 
 
 def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | None = None,
-         upwards: bool = False) -> Path:  # fmt: skip
-    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path."""
+         upwards: bool = False, stored: Path | None = None) -> Path:  # fmt: skip
+    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path.
+
+    stored: LANDMARKS to draw instead of the config's; the picture is left beside them.
+    """
     from raysign.report import drawing
     from raysign.report import show as showing
 
-    out = out or config.home / "show.png"
+    beside = stored.resolve() if stored else None  # `.` has no name
+    out = out or (beside.with_name(f"{beside.name}-show.png") if beside else config.home / "show.png")
     if out.suffix not in drawing.SUFFIXES:
         raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
-    found = list(showing.chosen(landmarks_of(config), ids, count))
+    found = list(showing.chosen(stored or landmarks_of(config), ids, count))
     views = [(title, showing.views(clip, config, upwards, row)) for row, (title, clip) in enumerate(found)]
     drawing.save(views, out, fps=found[0][1].fps or 25)
     return out
