@@ -18,7 +18,6 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from made_sources import samples
 from test_sources_kinds import READERS
 
 from raysign.errors import RaysignError
@@ -33,11 +32,6 @@ ODD_ARRAYS = [
     np.zeros((1, 1, 1, 1, 1)), np.array([0, -1, 7]), np.array([np.inf, 0, 1]), np.array(b"\xff"), np.zeros((3, 0)),
     np.array(["2020-01-01"], "M8[D]"),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture
