@@ -184,7 +184,8 @@ class Config(Section):
 def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
     """The config told by command-line arguments, left to right.
 
-    An argument is a YAML file, a dotted override (`train.lr=3e-4`) or a path to read from (sets `source.path`).
+    An argument is a YAML file, a dotted override (`train.lr=3e-4`) or a path to read from, which sets `source.path`
+    and, where none of the others has, `source.kind`.
     `base` is a tree the arguments are merged over. Raises ConfigError naming the file or key at fault.
     """
     tree, arguments = dict(base or {}), list(arguments)
@@ -228,14 +229,14 @@ def _tree_of(argument: str, detecting: bool) -> dict:
         from raysign.sources import detect  # late: a source pulls in pyarrow or numpy
 
         return {"source": {"kind": detect(Path(argument)), "path": argument}}
-    if "=" in argument:
-        return _override(argument)
-    raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
+    return _override(argument)
 
 
 def _override(argument: str) -> dict:
     """The tree of `key=value`, with dots in the key."""
-    key, _, value = argument.partition("=")
+    key, equals, value = argument.partition("=")
+    if not equals:
+        raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
     try:
         leaf: Any = yaml.safe_load(value)
     except yaml.YAMLError:

@@ -144,8 +144,10 @@ def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | 
     from raysign.report import drawing
     from raysign.report import show as showing
 
-    beside = stored.resolve() if stored else None  # `.` has no name
-    out = out or (beside.with_name(f"{beside.name}-show.png") if beside else config.home / "show.png")
+    if stored:
+        store.landmarks_card(stored)
+        stored = stored.resolve()  # `.` has no name
+    out = out or (stored.with_name(f"{stored.name}-show.png") if stored else config.home / "show.png")
     if out.suffix not in drawing.SUFFIXES:
         raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
     found = list(showing.chosen(stored or landmarks_of(config), ids, count))

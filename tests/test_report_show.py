@@ -201,10 +201,12 @@ def test_show_draws_one_clip_of_each_gloss_or_those_that_are_named(tmp_path):
     assert "did you mean 'signer0/sign02/1'" in refusal(
         "show", *words, f"out={tmp_path}", "--clip", "signer0/sign02/11"
     )
-    result = raysign("show", landmarks, "prepare.kind=hand_84", "--count", 1)
+    result = raysign("show", landmarks, "prepare.kind=hand_84", "--count=1")
     assert result.exit_code == 0, result.output
     assert is_png((tmp_path / "landmarks-show.png").read_bytes())
     assert "found no clip 'none'" in refusal("show", landmarks, "--clip", "none")
+    (landmarks / "card.json").unlink()
+    assert "no finished landmarks" in refusal("show", landmarks)
     assert ".mp4" in refusal("show", *words, f"out={tmp_path}", "--out", tmp_path / "a.bmp")
 
 

@@ -109,7 +109,7 @@ def test_a_manifest_of_wrong_types_is_answered_with_a_clear_error(fresh, suffix,
             csv.writer(text).writerows([columns, *([one.get(key, "") for key in columns] for one in ENTRIES)])
     CHANGES[suffix](file, data)
     assert manifest.recognises(file) in (True, False)
-    found = answer(manifest.clips, manifest.Options(path=file))
+    found = answer(manifest.clips, manifest.Options(path=file, root=None))
     for ref in found or ():
         assert 0 <= ref.start < (inf if ref.end is None else ref.end) <= inf
         assert 1 <= ref.first_frame <= (inf if ref.last_frame is None else ref.last_frame) <= inf

@@ -95,7 +95,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
     A frame's people are sorted by their scores, so that places are not persons. ClipError for anything else.
     """
-    frames = _clip(Path(ref.path)).get("data") or ()
+    frames = _clip(Path(ref.path)).get("data") or []
     try:
         numbers = [int(frame["frame_index"]) for frame in frames]
         shown = [(i, one) for i, frame in zip(numbers, frames, strict=True) for one in frame["skeleton"]]
