@@ -172,7 +172,8 @@ def validate(config: tuple[str, ...], strict: bool):
     sys.exit(0 if result.good(strict) else 1)
 
 
-@verb()
+@main.command(epilog=CONFIG_HELP)
+@click.argument("config", nargs=-1, required=True, metavar="CONFIG... | LANDMARKS [KEY=VALUE]...")
 @click.option("--clip", "clips", multiple=True, metavar="ID", help="a clip to draw; may be given several times")
 @click.option(
     "--count",
@@ -181,13 +182,20 @@ def validate(config: tuple[str, ...], strict: bool):
     show_default=True,
     help="without --clip: of how many glosses to draw a clip",
 )
-@click.option("--out", type=click.Path(path_type=Path), help=".png, .gif or .mp4; default: show.png beside the stages")
+@click.option("--out", type=click.Path(path_type=Path), help=".png, .gif or .mp4; default: a .png beside the stages")
 @click.option("--upwards", is_flag=True, help="y grows upwards, as places in metres do; known of NTU's skeletons")
-def show(config, clips: tuple[str, ...], count: int, out: Path | None, upwards: bool):
-    """Draw clips raw, prepared and augmented: frames side by side (.png) or a film (.gif, .mp4)."""
-    from raysign import pipeline
+@plain_errors
+def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path | None, upwards: bool):
+    """Draw clips raw, prepared and augmented: frames side by side (.png) or a film (.gif, .mp4).
 
-    click.echo(f"picture: {pipeline.show(config, clips, count, out, upwards)}")
+    Takes a config, or LANDMARKS, a directory of them, with settings of how to prepare and augment its clips.
+    """
+    from raysign import pipeline, store
+    from raysign.config import load
+
+    stored = Path(config[0]) if store.shards(Path(config[0])) else None
+    settings = load(config[1:], {"source": {"kind": "synthetic"}}) if stored else load(config)
+    click.echo(f"picture: {pipeline.show(settings, clips, count, out, upwards, stored)}")
 
 
 @verb("config", base={"source": {"kind": "synthetic"}})

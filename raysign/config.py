@@ -4,6 +4,7 @@ YAML files state only differences from these defaults and are merged left to rig
 leaf. What sections are made of, and how a section's `kind` brings its own options, is in `raysign.kinds`.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -184,13 +185,16 @@ class Config(Section):
 def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
     """The config told by command-line arguments, left to right.
 
-    An argument is a YAML file, a dotted override (`train.lr=3e-4`) or a path to read from (sets `source.path`).
+    An argument is a YAML file, a dotted override (`train.lr=3e-4`) or a path to read from, which sets `source.path`
+    and, where none of the others has, `source.kind`.
     `base` is a tree the arguments are merged over. Raises ConfigError naming the file or key at fault.
     """
     tree, arguments = dict(base or {}), list(arguments)
-    detecting = not any(argument.startswith("source.kind=") for argument in arguments)
+    told = any(argument.startswith("source.kind=") for argument in arguments)
     for argument in arguments:
-        tree = _merge(tree, _tree_of(argument, detecting))
+        part = _tree_of(argument, detecting=not told)
+        told = told or _kind_of_source(part) is not None
+        tree = _merge(tree, part)
     for key in tree:  # before anything else, or a section that is missing would hide a misspelt one
         if key not in Config.model_fields:
             raise ConfigError(f"{key}: unknown key{nearest(key, Config.model_fields)}")
@@ -204,32 +208,43 @@ def section(family: str, arguments: Iterable[str]) -> Section:
     """
     tree = {}
     for argument in arguments:
-        told = _tree_of(argument)[family]
+        told = _override(argument)[family]
         tree = _merge(tree, told if isinstance(told, dict) else {"kind": told})
     kind = str(tree.get("kind", ""))
     return validated(kind_module(family, kind).Options, {**tree, "kind": kind}, f"{family}.")
 
 
-def _tree_of(argument: str, detecting: bool = True) -> dict:
+def _kind_of_source(tree: dict) -> str | None:
+    source = tree.get("source")
+    return source.get("kind") if isinstance(source, dict) else None
+
+
+def _tree_of(argument: str, detecting: bool) -> dict:
     """The (partial) config tree of one command-line argument; `detecting` finds out of what kind a path is."""
-    if argument.endswith((".yaml", ".yml")) and "=" not in argument:
+    there = os.path.exists(argument)  # noqa: PTH110 - of a long value pathlib says that the name is too long
+    if argument.endswith((".yaml", ".yml")) and (there or "=" not in argument):
         return read_yaml(Path(argument))
-    key, equals, value = argument.partition("=")
-    if equals:
-        try:
-            leaf: Any = yaml.safe_load(value)
-        except yaml.YAMLError:
-            leaf = value
-        for part in reversed(key.split(".")):
-            leaf = {part: leaf}
-        return leaf
-    if Path(argument).exists():
-        if not detecting:
-            return {"source": {"path": argument}}
+    if there and not detecting:
+        return {"source": {"path": argument}}
+    if there:
         from raysign.sources import detect  # late: a source pulls in pyarrow or numpy
 
         return {"source": {"kind": detect(Path(argument)), "path": argument}}
-    raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
+    return _override(argument)
+
+
+def _override(argument: str) -> dict:
+    """The tree of `key=value`, with dots in the key."""
+    key, equals, value = argument.partition("=")
+    if not equals:
+        raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
+    try:
+        leaf: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        leaf = value
+    for part in reversed(key.split(".")):
+        leaf = {part: leaf}
+    return leaf
 
 
 def read_yaml(path: Path) -> dict:

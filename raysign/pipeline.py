@@ -136,15 +136,21 @@ def run(config: Config) -> str:
 
 
 def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | None = None,
-         upwards: bool = False) -> Path:  # fmt: skip
-    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path."""
+         upwards: bool = False, stored: Path | None = None) -> Path:  # fmt: skip
+    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path.
+
+    stored: LANDMARKS to draw instead of the config's; the picture is left beside them.
+    """
     from raysign.report import drawing
     from raysign.report import show as showing
 
-    out = out or config.home / "show.png"
+    if stored:
+        store.landmarks_card(stored)
+        stored = stored.resolve()  # `.` has no name
+    out = out or (stored.with_name(f"{stored.name}-show.png") if stored else config.home / "show.png")
     if out.suffix not in drawing.SUFFIXES:
         raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
-    found = list(showing.chosen(landmarks_of(config), ids, count))
+    found = list(showing.chosen(stored or landmarks_of(config), ids, count))
     views = [(title, showing.views(clip, config, upwards, row)) for row, (title, clip) in enumerate(found)]
     drawing.save(views, out, fps=found[0][1].fps or 25)
     return out
@@ -249,9 +255,9 @@ def import_landmarks(config: Config) -> dict:
 
 def _media_reader(config: Config):
     """What makes a landmarker in a worker, and the fingerprint of its results."""
-    from raysign.extract import landmarker, models
+    from raysign.extract import landmarker
 
-    extractor = landmarker.fingerprint(config.extract, models.find(config.extract.model))
+    extractor = landmarker.fingerprint(config.extract)
     return functools.partial(landmarker.reader, config.extract, extractor), extractor
 
 

@@ -300,7 +300,7 @@ LayoutName = Annotated[str, AfterValidator(_is_known)]  # a setting that `layout
 def _written(text: str) -> Skeleton:
     try:
         return of_dict(json.loads(text))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise ConfigError(f"layout: found {text[:80]!r}, expected a skeleton as JSON ({error})") from None
 
 
@@ -314,6 +314,8 @@ def of_dict(tree: dict) -> Skeleton:
         int(tree["centre"]),
         tuple((str(name), int(point)) for name, point in tree.get("names", ())),
     )
+    if any(count < 0 for _, count in made.parts):
+        raise ValueError("a part has fewer than no points")
     known = range(made.points)
     told = (made.centre, *(point for bone in made.bones for point in bone), *(point for _, point in made.names))
     if any(point not in known for point in told):

@@ -152,6 +152,14 @@ def write_card(directory: Path, stage: str, key: str, *, config: dict, counts: d
     return read_json(directory / "card.json")
 
 
+def landmarks_card(directory: Path) -> dict:
+    """The card of finished landmarks. StoreError when the directory holds none."""
+    card = read_card(directory) or {}
+    if card.get("stage") != "landmarks":
+        raise StoreError(f"{directory}: no finished landmarks; run `raysign extract` or `raysign import` first")
+    return card
+
+
 def read_card(directory: Path) -> dict | None:
     """The stage's card, or None when the stage is not finished."""
     path = directory / "card.json"

@@ -24,6 +24,14 @@ def cluster():
 
 
 @pytest.fixture(scope="session")
+def made(tmp_path_factory) -> dict:
+    """Kind of source -> how to read the small sample of it; tests that change one change a copy."""
+    from made_sources import samples
+
+    return samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real recordings that RAYSIGN_TEST_DATA names."""
     folder = os.environ.get("RAYSIGN_TEST_DATA")

@@ -198,7 +198,8 @@ def samples(folder: Path) -> dict[str, Section]:
     write_csv(folder / "landmark_csv" / "a.csv")
     write_openhands(folder / "openhands_pickle" / "hello" / "a.pkl")
     few = {"POSE_LANDMARKS": POSE[:5], "LEFT_HAND_LANDMARKS": HAND}
-    write_pose(folder / "pose_format" / "hello" / "a.pose", few, *pose_values(few))
+    for version in (0.0, 0.1, 0.2):
+        write_pose(folder / "pose_format" / "hello" / f"{version}.pose", few, *pose_values(few), version)
     person = someone(np.random.default_rng(13), scale=(1, 1), parts=("left_hand",))
     write_frames(folder / "openpose_json" / "hello" / "a", [[person], []])
     write_mmskeleton(folder / "mmskeleton_json" / "a.json")

@@ -93,6 +93,21 @@ def test_settings_of_the_default_kind_do_not_hinder_another(tmp_path):
     )
 
 
+def test_a_path_is_of_the_kind_that_a_file_before_it_tells(tmp_path):
+    (tmp_path / "a.yaml").write_text("source: {kind: npz, layout: hands_42}\n")
+    source = config.load([str(tmp_path / "a.yaml"), str(tmp_path)]).source
+    assert (source.kind, source.path, source.layout) == ("npz", tmp_path, "hands_42")
+
+
+def test_a_path_may_have_an_equals_sign_in_its_name(tmp_path):
+    folder = tmp_path / "lr=3"
+    folder.mkdir()
+    (folder / "a.mp4").write_bytes(b"")
+    (folder / "a.yaml").write_text("train: {lr: 3}\n")
+    loaded = config.load([str(folder), str(folder / "a.yaml")])
+    assert (loaded.source.kind, loaded.source.path, loaded.train.lr) == ("video_folder", folder, 3)
+
+
 def test_a_path_is_of_the_kind_that_is_told_wherever_it_is_told(tmp_path):
     for arguments in ((str(tmp_path), "source.kind=npz"), (f"source.path={tmp_path}", "source.kind=npz")):
         for order in (arguments, arguments[::-1]):

@@ -120,7 +120,7 @@ def test_one_frame_resampled_is_one_frame():
     assert list(resampled(iter([(3.0, "x")]), 30, 1 / 30)) == [(0.0, "x")]
 
 
-def test_a_torn_file_gives_the_frames_before_the_tear_and_says_so(tmp_path):
+def test_a_torn_file_gives_the_frames_before_the_tear(tmp_path):
     whole = write(tmp_path / "a.mkv", 90, size=(320, 240))
     torn = tmp_path / "torn.mkv"
     torn.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -147,12 +147,15 @@ def test_a_torn_mp4_with_its_index_in_front_notes_how_much_is_missing(tmp_path):
     assert video.note == f"damaged: {kept} of 90 frames could be read"
 
 
-def test_broken_bytes_in_the_middle_cost_frames_but_not_the_clip(tmp_path):
-    path = write(tmp_path / "a.mkv", 90, size=(320, 240))
+@pytest.mark.parametrize("cut", [{}, {"end": 2.5}, {"last": 75}, {"fps": 15, "end": 2.5}])
+def test_broken_bytes_in_the_middle_cost_frames_but_not_the_clip_which_says_so(tmp_path, cut):
+    path = write(tmp_path / "a.mp4", 90, size=(320, 240))
     data = bytearray(path.read_bytes())
     data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
     path.write_bytes(data)
-    assert len(list(Video(str(path)))) > 60
+    video = Video(str(path), **cut)
+    assert len(list(video)) > 30
+    assert video.note.startswith("damaged: ")
 
 
 @pytest.mark.parametrize(

@@ -155,16 +155,17 @@ def test_a_torchvision_for_another_torch_is_named(tmp_path, monkeypatch):
 
 
 def test_the_fingerprint_changes_with_the_features_and_their_weights(torchvision, tmp_path):  # noqa: ARG001
-    model = tmp_path / "any.task"
-    model.write_bytes(b"model")
+    bundles = tmp_path / "any.task", tmp_path / "other.task"
+    for bundle in bundles:
+        bundle.write_bytes(b"model")
     for name in ("a", "b", "c"):
         (tmp_path / name).write_bytes(b"other" if name == "b" else b"some")
     given = [options(pretrained=True, inception_weights=tmp_path / name) for name in ("a", "b", "c")]
     plain, same_plain = options(features=None), options(features=None, pretrained=True)
-    first, other, same = (landmarker.fingerprint(each, model) for each in given)
+    first, other, same = (landmarker.fingerprint(each, bundles) for each in given)
     assert first == same
-    assert len({first, other, landmarker.fingerprint(options(), model), landmarker.fingerprint(plain, model)}) == 4
-    assert landmarker.fingerprint(plain, model) == landmarker.fingerprint(same_plain, model)
+    assert len({first, other, landmarker.fingerprint(options(), bundles), landmarker.fingerprint(plain, bundles)}) == 4
+    assert landmarker.fingerprint(plain, bundles) == landmarker.fingerprint(same_plain, bundles)
 
 
 # ---------------------------------------------------------------- beside landmarks
@@ -173,13 +174,13 @@ def test_the_fingerprint_changes_with_the_features_and_their_weights(torchvision
 def test_every_frame_that_landmarks_are_of_has_features_of_the_same_frame(read, tmp_path):
     video = write(tmp_path / "a.mp4", 12)
     pixels = [pixels for _, pixels in frames.Video(str(video))]
-    reader = landmarker.Landmarker(options(), model=tmp_path / "not used")
+    reader = landmarker.Landmarker(options(), (tmp_path / "not used",) * 2)
     whole = reader._with_features(ref(video), without_points(12))
     assert whole.features_kind == "inception_v3"
     assert np.array_equal(numbers(whole), read(pixels))
     cut = reader._with_features(ref(video, first_frame=5, last_frame=8), without_points(4))
     assert np.array_equal(numbers(cut), read(pixels[4:8]))
-    slow = landmarker.Landmarker(options(fps=10), model=tmp_path / "not used")
+    slow = landmarker.Landmarker(options(fps=10), (tmp_path / "not used",) * 2)
     assert np.array_equal(numbers(slow._with_features(ref(video), without_points(4))), read(pixels[::3]))
 
 
@@ -190,7 +191,7 @@ def test_a_real_recording_has_features_beside_its_landmarks(real_data):
     hello = ref(real_data / "fsl_videos_mit" / "Basic_Greetings" / "Hello.mp4", first_frame=1, last_frame=5)
     photo = ref(next((real_data / "silfa_images").rglob("*.jpg")))
     try:
-        plain, given = (landmarker.Landmarker(chosen, models.find()) for chosen in (options(features=None), options()))
+        plain, given = (landmarker.Landmarker(chosen, models.pair()) for chosen in (options(features=None), options()))
     except ModelFileError as error:
         pytest.skip(f"no model files: {error}")
     with plain, given:

@@ -68,15 +68,26 @@ def test_an_image_without_a_hand_is_a_clip_error(reader, tmp_path):
 
 def test_a_file_that_is_not_there_is_a_clip_error(tmp_path):
     with pytest.raises(ClipError, match="no such file"):
-        landmarker.Landmarker(OPTIONS, model=tmp_path / "any").read(ref(tmp_path / "none.mp4"))
+        landmarker.Landmarker(OPTIONS, (tmp_path / "any",) * 2).read(ref(tmp_path / "none.mp4"))
 
 
 @pytest.mark.models
 def test_the_fingerprint_changes_with_what_changes_the_landmarks(reader):
     same = landmarker.fingerprint(OPTIONS)
-    assert landmarker.fingerprint(config.Extract(workers=7), reader.model) == same  # pyright: ignore[reportCallIssue]
+    assert landmarker.fingerprint(config.Extract(workers=7), reader.bundles) == same  # pyright: ignore[reportCallIssue]
     for other in ({"fps": 10}, {"detection_confidence": 0.3}, {"tracking_confidence": 0.3}):
         assert landmarker.fingerprint(OPTIONS.model_copy(update=other)) != same
+
+
+def test_the_fingerprint_changes_with_either_bundle(tmp_path):
+    bundles = tmp_path / "a.task", tmp_path / "b.task"
+    for bundle in bundles:
+        bundle.write_bytes(b"model")
+    known = {landmarker.fingerprint(OPTIONS, bundles)}
+    for bundle in bundles:
+        bundle.write_bytes(b"another")
+        known.add(landmarker.fingerprint(OPTIONS, bundles))
+    assert len(known) == 3
 
 
 @pytest.mark.models

@@ -58,7 +58,7 @@ def test_a_foreign_file_in_the_cache_is_told_and_not_used(tmp_path, monkeypatch)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(
-        ModelFileError, match=r"model bundle hand: the model store cannot be reached .* set extract\.model"
+        ModelFileError, match=r"model bundle hand: the model store cannot be reached .* or beside extract\.model"
     ):
         models.fetch("hand")
 
@@ -68,7 +68,7 @@ def test_an_explicit_file_must_be_a_bundle_and_the_one_that_was_asked_for(tmp_pa
     with pytest.raises(ModelFileError, match="give an existing file"):
         models.find(path)
     path.write_bytes(b"no zip")
-    with pytest.raises(ModelFileError, match="not a MediaPipe bundle"):
+    with pytest.raises(ModelFileError, match="not a whole MediaPipe bundle"):
         models.find(path)
     path.write_bytes(assemble.bundle({"a.tflite": b""}))
     with pytest.raises(ModelFileError, match="in it; give a holistic_landmarker"):
@@ -78,6 +78,28 @@ def test_an_explicit_file_must_be_a_bundle_and_the_one_that_was_asked_for(tmp_pa
     monkeypatch.setenv("RAYSIGN_MODEL_SHA256", "0" * 64)
     with pytest.raises(ModelFileError, match="expected 0000"):
         models.find(path)
+
+
+def made_bundle(path, name):
+    path.write_bytes(assemble.bundle(dict.fromkeys(models.pinned()["bundles"][name]["members"], b"model")))
+    return path
+
+
+def test_a_bundle_with_a_damaged_member_is_refused(tmp_path):
+    path = made_bundle(tmp_path / "my.task", "holistic")
+    path.write_bytes(path.read_bytes().replace(b"model", b"mudel", 1))
+    with pytest.raises(ModelFileError, match=r"not a whole MediaPipe bundle .*CRC"):
+        models.find(path)
+
+
+def test_the_hand_bundle_beside_a_named_one_is_used_and_must_be_one(tmp_path, monkeypatch):
+    holistic = made_bundle(tmp_path / "my.task", "holistic")
+    hand = made_bundle(tmp_path / "hand_landmarker.task", "hand")
+    monkeypatch.setenv("RAYSIGN_MODEL_SHA256", models.sha256(holistic))
+    assert models.pair(holistic) == (holistic, hand)
+    hand.write_bytes(holistic.read_bytes())
+    with pytest.raises(ModelFileError, match="in it; give a hand_landmarker"):
+        models.pair(holistic)
 
 
 @pytest.mark.models

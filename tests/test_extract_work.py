@@ -1,6 +1,7 @@
 """Planning and working without Ray: nothing is read twice, and what changed is read again."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -63,6 +64,27 @@ def test_only_new_changed_and_otherwise_extracted_clips_are_read(tmp_path):
     assert extract(tmp_path, refs("a", "c"), extractor="e2")[2] == ["a", "c"]
     ids = store.read_columns(tmp_path, "id")["id"].to_pylist()
     assert sorted(ids) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("cut", [{"start": 0.5}, {"end": 1.5}, {"first_frame": 5}, {"last_frame": 20}])
+def test_a_clip_whose_cut_has_changed_is_read_again(tmp_path, cut):
+    whole = refs("a", "b")
+    other = [replace(whole[0], **cut), whole[1]]
+    extract(tmp_path, whole)
+    assert extract(tmp_path, other)[2] == ["a"]
+    assert extract(tmp_path, other)[2] == []
+    assert extract(tmp_path, whole)[2] == ["a"]
+
+
+def test_a_name_that_is_no_unicode_costs_its_clip_only(tmp_path):
+    name = os.fsdecode(b"bad\xf1al.mp4")
+    odd = ClipRef(name, f"/videos/{name}", "10-1", gloss=(os.fsdecode(b"se\xf1al"),), signer=name)
+    _, card, calls = extract(tmp_path, [*refs("a"), odd])
+    assert calls == ["a", r"bad\udcf1al.mp4"]
+    assert (card["counts"]["clips"], card["counts"]["quarantined"]) == (1, 1)
+    (listed,) = store.read_table(tmp_path / "quarantine.parquet").to_pylist()
+    assert listed["reason"] == r"/videos/bad\udcf1al.mp4: not readable (at byte 17)"
+    assert extract(tmp_path, [*refs("a"), odd])[2] == []
 
 
 def test_rows_whose_clip_is_gone_are_kept_and_counted(tmp_path):

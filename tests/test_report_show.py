@@ -166,6 +166,15 @@ def test_a_map_is_white_where_nothing_is_seen():
     assert line[inside[0] : inside[-1]].mean() == pytest.approx(2 / 12, abs=0.03)
 
 
+def test_a_map_of_one_frame_tells_its_features_apart():
+    x = np.linspace(0, 1, 6).reshape(1, 1, 1, 6)
+    view = View("features", x, Skeleton("features", (("features", 1),), ()), tuple("abcdef"))
+    picture = np.asarray(Image.open(io.BytesIO(drawing.strip([("", [view])]))).convert("RGB"))
+    inside = picture[:, picture.shape[1] // 2].astype(int)
+    colours = inside[np.ptp(inside, axis=1) > 20]  # none of the greys around it
+    assert len(np.unique(colours, axis=0)) >= 5
+
+
 def test_a_film_has_every_frame_of_the_longest_view(tmp_path):
     clips = [("a clip", [made(LAYOUTS["coco_17"], frames=7), features(9)]), ("b", [made(LAYOUTS["hand_21"])])]
     drawing.save(clips, tmp_path / "a.gif", fps=20)
@@ -192,6 +201,12 @@ def test_show_draws_one_clip_of_each_gloss_or_those_that_are_named(tmp_path):
     assert "did you mean 'signer0/sign02/1'" in refusal(
         "show", *words, f"out={tmp_path}", "--clip", "signer0/sign02/11"
     )
+    result = raysign("show", landmarks, "prepare.kind=hand_84", "--count=1")
+    assert result.exit_code == 0, result.output
+    assert is_png((tmp_path / "landmarks-show.png").read_bytes())
+    assert "found no clip 'none'" in refusal("show", landmarks, "--clip", "none")
+    (landmarks / "card.json").unlink()
+    assert "no finished landmarks" in refusal("show", landmarks)
     assert ".mp4" in refusal("show", *words, f"out={tmp_path}", "--out", tmp_path / "a.bmp")
 
 

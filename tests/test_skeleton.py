@@ -109,8 +109,15 @@ def test_a_wrong_declaration_is_answered_with_what_is_wrong(change, said):
 
 
 @pytest.mark.parametrize(
-    "text", ["{", '{"name": "a"}', '{"name":"a","parts":[["b",2]],"bones":[[0,5]],"mirror":[],"centre":0}']
-)
+    "text",
+    [
+        "{", '{"a":' * 100_000, '{"name": "a"}',
+        '{"name":"a","parts":[["b",2]],"bones":[[0,5]],"mirror":[],"centre":0}',
+        '{"name":"a","parts":[["b",1e999]],"bones":[],"mirror":[],"centre":0}',
+        '{"name":"a","parts":[["b",5],["c",-2]],"bones":[],"mirror":[],"centre":0}',
+    ],
+    ids=range(6),
+)  # fmt: skip
 def test_a_torn_layout_is_a_config_error(text):
     with pytest.raises(ConfigError, match="expected a skeleton as JSON"):
         skeleton.layout(text)

@@ -9,6 +9,7 @@ import json
 import pickle
 import shutil
 from itertools import count
+from math import inf
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as budget
 from hypothesis import strategies as st
-from made_sources import samples
 from test_sources_kinds import READERS
 
 from raysign.errors import RaysignError
 from raysign.kinds import kind_module
+from raysign.sources import manifest
 
 BUDGET = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
 ODD = [None, -1, 3.5, float("nan"), float("inf"), 10**15, "", "word", "1", True, [], [[1], [1, 2]], {}, {"a": 1}]
@@ -31,11 +32,6 @@ ODD_ARRAYS = [
     np.zeros((1, 1, 1, 1, 1)), np.array([0, -1, 7]), np.array([np.inf, 0, 1]), np.array(b"\xff"), np.zeros((3, 0)),
     np.array(["2020-01-01"], "M8[D]"),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return samples(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture
@@ -92,6 +88,31 @@ def test_a_file_of_wrong_types_is_answered_with_a_clear_error(made, fresh, kind,
     if file.suffix in CHANGES:  # else it is bytes alone
         CHANGES[file.suffix](file, data)
     read_all(kind, options)
+
+
+ENTRIES = [
+    {"path": "a.mp4", "gloss": ["I", "go"], "signer": "p1", "split": "train", "start": 0.5, "end": 1.5},
+    {"path": "b/a.mp4", "gloss": "go", "category": "verb", "id": "b", "start_frame": 5, "end_frame": 20},
+]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+@budget(max_examples=200, **BUDGET)
+@given(data=st.data())
+def test_a_manifest_of_wrong_types_is_answered_with_a_clear_error(fresh, suffix, data):
+    file = next(fresh).with_suffix(suffix)
+    if suffix == ".json":
+        file.write_text(json.dumps(ENTRIES))
+    else:
+        columns = sorted(set().union(*ENTRIES))
+        with file.open("w", newline="") as text:
+            csv.writer(text).writerows([columns, *([one.get(key, "") for key in columns] for one in ENTRIES)])
+    CHANGES[suffix](file, data)
+    assert manifest.recognises(file) in (True, False)
+    found = answer(manifest.clips, manifest.Options(path=file, root=None))
+    for ref in found or ():
+        assert 0 <= ref.start < (inf if ref.end is None else ref.end) <= inf
+        assert 1 <= ref.first_frame <= (inf if ref.last_frame is None else ref.last_frame) <= inf
 
 
 # ---------------------------------------------------------------- something else in the place of something

@@ -5,18 +5,12 @@ from json import dumps
 
 import numpy as np
 import pytest
-from made_sources import samples
 
 from raysign.kinds import kind_module, kinds
 from raysign.schema import ClipRef
 from raysign.skeleton import layout
 
 READERS = [kind for kind in kinds("source") if kind != "synthetic" and hasattr(kind_module("source", kind), "read")]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return samples(tmp_path_factory.mktemp("samples"))
 
 
 def test_every_kind_that_reads_landmarks_from_files_has_a_sample(made):

@@ -130,6 +130,18 @@ def test_any_kind_of_strings_is_read(tmp_path, text):
     same(read(tmp_path / "a.parquet", table.set_column(0, "type", table["type"].cast(text))), clip)
 
 
+@pytest.mark.parametrize("unused", ["face", "iris"])
+def test_a_part_that_is_listed_and_of_no_row_counts_as_none(tmp_path, unused):
+    clip, table = dense(), rows(dense())
+    for names in ([unused, *SIZES], ["pose", unused, "left_hand", "right_hand"]):
+        cells = pa.array([names.index(name) for name in table["type"].to_pylist()], pa.int8())
+        found = read(
+            tmp_path / "a.parquet", table.set_column(0, "type", pa.DictionaryArray.from_arrays(cells, pa.array(names)))
+        )
+        assert found.layout == "holistic_75"
+        same(found, clip)
+
+
 def test_several_row_groups_are_one_clip(tmp_path):
     clip = dense()
     pq.write_table(rows(clip), tmp_path / "a.parquet", row_group_size=50)

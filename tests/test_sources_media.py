@@ -36,6 +36,15 @@ def test_the_gloss_of_a_video_is_the_folder_it_lies_in(tmp_path):
     assert all(Path(clip.path).is_file() and clip.stamp.startswith("1-") for clip in videos(tmp_path))
 
 
+def test_folders_that_are_links_are_followed_and_those_that_lead_back_are_not(tmp_path):
+    touch(tmp_path, "set/book/a.mp4", "elsewhere/b.mp4")
+    for name, target in (("drink", "elsewhere"), ("book/again", "set"), ("up", ""), ("gone", "nowhere")):
+        (tmp_path / "set" / name).symlink_to(tmp_path / target)
+    (tmp_path / "elsewhere" / "other").symlink_to(tmp_path / "set" / "book")
+    (tmp_path / "set" / "itself").symlink_to(tmp_path / "set" / "itself")
+    assert [clip.id for clip in videos(tmp_path / "set")] == ["book/a.mp4", "drink/b.mp4", "drink/other/a.mp4"]
+
+
 def test_images_are_listed_by_class_whatever_the_case_of_their_ending(tmp_path):
     touch(tmp_path, "A/1.JPG", "B/2.jpeg", "B/deep/3.Png", "C/4.webp", "C/5.bmp")
     found = image_folder.clips(image_folder.Options(path=tmp_path))
@@ -99,9 +108,10 @@ def test_a_json_manifest_counts_frames_as_wlasl_does(tmp_path):
     assert found[0].gloss == ("I", "go")
 
 
-def test_a_missing_file_stays_listed(tmp_path):
-    table = tmp_path / "clips.csv"
-    table.write_text("path\nnowhere.mp4\n")
+@pytest.mark.parametrize("name", ["nowhere.mp4", "~no-such-user/a.mp4", "a\0.mp4", "\ud800.mp4"])
+def test_a_missing_file_stays_listed(tmp_path, name):
+    table = tmp_path / "clips.json"
+    table.write_text(json.dumps([{"path": name}]))
     (clip,) = listed(table)
     assert clip.stamp == "missing"
 
@@ -114,7 +124,14 @@ def test_a_missing_file_stays_listed(tmp_path):
         ("gloss\nbook\n", "no column `path`"),
         ("path,glos\na.mp4,book\n", "did you mean 'gloss'"),
         ("path,start\na.mp4,soon\n", "entry 1: start is 'soon'"),
+        ("path,start\na.mp4,nan\n", "entry 1: start is 'nan', expected a number"),
+        ("path,end\na.mp4,inf\n", "entry 1: end is 'inf', expected a number"),
+        ("path,start_frame\na.mp4,nan\n", "entry 1: start_frame is 'nan', expected a number"),
+        ("path,end_frame\na.mp4,inf\n", "entry 1: end_frame is 'inf', expected a number"),
+        ("path,end_frame\na.mp4,0\n", "entry 1: end_frame is 0, expected a whole number, counted from 1"),
+        ("path,start_frame\na.mp4,1.5\n", "entry 1: start_frame is 1.5, expected a whole number"),
         ("path,start,end\na.mp4,2,1\n", "entry 1: its cut ends before it begins"),
+        ("path,start,start_frame\na.mp4,2,9\n", r"a cut in seconds \[2-\] and one in frames \[9-f\]; give one of"),
         ("path,split\na.mp4,practice\n", "split is 'practice'"),
         ("path\na.mp4\na.mp4\n", "found more than once: a.mp4"),
         ("path,gloss\n,book\n", "entry 1: no path"),
@@ -133,3 +150,6 @@ def test_a_manifest_that_is_not_there_or_torn_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('[{"path": ')
     with pytest.raises(SourceError, match="not readable"):
         listed(tmp_path / "a.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(SourceError, match="not readable"):
+        listed(tmp_path / "deep.json")

@@ -78,6 +78,11 @@ def test_lengths_cut_clips_and_numbers_become_names(tmp_path):
     assert unpacked(path, gloss="y", label_names=["n", "y"])[0][0].gloss == ("y",)
 
 
+def test_labels_may_be_whole_numbers_with_a_point(tmp_path):
+    path = write_npz(tmp_path / "w.npz", x=words(), y=[1.0, 0.0, 1.0])
+    assert [ref.gloss for ref in unpacked(path, gloss="y", label_names=["n", "y"])[0]] == [("y",), ("n",), ("y",)]
+
+
 def test_of_a_file_of_many_clips_only_the_one_that_is_read_is_in_memory(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.random.default_rng(0).random((200, 40, 126), np.float32))
     options = npz.Options.model_validate({"path": tmp_path / "a.npz", "layout": "hands_42"})
@@ -107,6 +112,7 @@ def test_a_subset_of_points_goes_to_its_places(tmp_path):
         ({"x": words(), "y": [1, 2]}, {"gloss": "y"}, "`y` has 2 entries, expected one for each of 3 clips"),
         ({"x": words(), "y": [1, 2, 3]}, {"gloss": "y", "label_names": ["a"]}, "no number from 0 to 0"),
         ({"x": words(), "y": [1, -1, 0]}, {"gloss": "y", "label_names": ["a", "b"]}, "no number from 0 to 1"),
+        ({"x": words(), "y": [1, 0.5, 0]}, {"gloss": "y", "label_names": ["a", "b"]}, "no number from 0 to 1"),
         ({"x": words(), "y": [1, np.inf, 0]}, {"gloss": "y", "label_names": ["a", "b"]}, "no number from 0 to 1"),
         ({"x": words(), "i": ["a", "a", "b"]}, {"id": "i"}, "found more than once: w/a"),
         ({"x": np.array([{}, 1], dtype=object)}, {}, "`x` holds Python objects"),

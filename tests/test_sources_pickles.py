@@ -46,6 +46,22 @@ def test_label_numbers_take_the_names_of_a_list(tmp_path):
     assert [ref.gloss for ref in refs] == [("drink",), ("eat",), ("brush teeth",)]
 
 
+def test_clips_of_one_name_in_two_folders_are_two(tmp_path):
+    np.save(tmp_path / "val_data.npy", np.ones((2, 3, 8, 25, 1), np.float32))
+    (tmp_path / "val_label.pkl").write_bytes(pickle.dumps((["hello/1.mp4", "bye/1.mp4"], [0, 1])))
+    assert [ref.id for ref in stgcn_npy.clips(stgcn(tmp_path))] == ["hello/1", "bye/1"]
+
+
+def test_streams_of_the_same_clips_are_not_taken_together(tmp_path):
+    write_stgcn(tmp_path)
+    for name in ("joint", "bone"):
+        np.save(tmp_path / f"train_data_{name}.npy", np.load(tmp_path / "train_data.npy"))
+    (tmp_path / "train_data.npy").unlink()
+    with pytest.raises(SourceError, match=r"data_bone\.npy and train_data_joint\.npy have the same labels"):
+        stgcn_npy.clips(stgcn(tmp_path))
+    assert len(stgcn_npy.clips(stgcn(tmp_path / "train_data_joint.npy"))) == 3
+
+
 @pytest.mark.parametrize(
     ("array", "labels", "said"),
     [
@@ -85,6 +101,27 @@ def test_a_pickle_of_pyskl_is_read_in_image_units_with_its_split(tmp_path):
     assert np.allclose(found.values[..., 0][seen], keypoint[0][..., 0][seen] / 640)
     assert np.allclose(found.values[..., 1][seen], keypoint[0][..., 1][seen] / 480)
     assert np.allclose(found.visibility[seen], score[0][seen])
+
+
+@pytest.mark.parametrize("before", ["", "hmdb_"])
+def test_divisions_may_be_numbered_at_their_end(tmp_path, before):
+    names = ["clip0", "clip1"]
+    split = {f"{before}{end}{i}": [names[i ^ j]] for i in range(2) for j, end in enumerate(("train", "test"))}
+    write_pyskl(tmp_path / "a.pkl", split=split)
+    for number in (0, 1):
+        refs = pyskl_pickle.clips(pyskl(tmp_path / "a.pkl", benchmark=f"{before}{number}" if before else number))
+        assert [ref.split for ref in refs] == [["train", "test"], ["test", "train"]][number]
+
+
+def test_the_size_of_the_picture_may_be_an_array(tmp_path):
+    keypoint, _ = write_pyskl(tmp_path / "a.pkl", split={})
+    tree = pickle.loads((tmp_path / "a.pkl").read_bytes())
+    for one in tree["annotations"]:
+        one["img_shape"] = np.array(one["img_shape"])
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(tree))
+    options = pyskl(tmp_path / "a.pkl")
+    found = pyskl_pickle.read(pyskl_pickle.clips(options)[1], options)
+    np.testing.assert_allclose(found.values[..., 1], keypoint[1][..., 1] / 480)
 
 
 def test_three_channels_of_pyskl_are_metres(tmp_path):
@@ -213,6 +250,14 @@ def test_a_pickle_cannot_make_numpy_take_numbers_for_addresses(tmp_path):
     flags_of_a_number = (3, "|", None, None, None, -1, -1, 0)
     kind = Lying(np.dtype, ("O8", False, True), flags_of_a_number)
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(Lying(make, arguments, (1, (1,), kind, False, bytes(8)))))
+    with pytest.raises(SourceError, match="not readable as a pickle"):
+        _plain_pickle.load(tmp_path / "a.pkl")
+
+
+@pytest.mark.parametrize("kind", ["O", "V8", "i8"])
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_pickle_cannot_make_numpy_take_bytes_for_an_array(tmp_path, kind, protocol):
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(Lying(np.ndarray, ((1,), kind, bytes(16))), protocol))
     with pytest.raises(SourceError, match="not readable as a pickle"):
         _plain_pickle.load(tmp_path / "a.pkl")
 

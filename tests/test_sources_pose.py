@@ -1,15 +1,11 @@
 """Pose files of pose-format: every version, the skeletons that headers mean, and files that are torn."""
 
-import contextlib
 import struct
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
-from hypothesis import settings as budget
-from hypothesis import strategies as st
 from made_people import BODY, HAND, HOLISTIC, POSE, SIZE, pose_body, pose_header, pose_values, write_pose
 
 from raysign import skeleton
@@ -136,6 +132,10 @@ def test_depths_are_image_widths_whether_or_not_the_file_has_them_in_pixels(tmp_
     values[..., 2] *= SIZE[0]
     write_pose(tmp_path / "pixels" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
     assert np.allclose(only(tmp_path / "widths").values, only(tmp_path / "pixels").values)
+    values[0, 0, 0, 2] = np.nan
+    write_pose(tmp_path / "damaged" / "a.pose", {"POSE_LANDMARKS": POSE}, values, confidence)
+    others = np.s_[:, 1:]
+    assert np.allclose(only(tmp_path / "damaged").values[others], only(tmp_path / "pixels").values[others])
 
 
 def test_a_version_that_counts_frames_in_16_bits_is_read_beyond_them(tmp_path):
@@ -194,19 +194,6 @@ def test_two_components_of_one_name_are_refused(tmp_path):
 def test_a_folder_without_pose_files_is_refused(tmp_path):
     with pytest.raises(SourceError, match="no pose files"):
         pose_format.clips(options(tmp_path))
-
-
-@budget(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=st.data())
-def test_a_damaged_file_is_read_or_refused_and_nothing_else(tmp_path, data):
-    chosen = {"POSE_LANDMARKS": POSE[:3], "LEFT_HAND_LANDMARKS": HAND}
-    version = data.draw(st.sampled_from([0.0, 0.1, 0.2]))
-    content = bytearray(write_pose(tmp_path / "a.pose", chosen, *pose_values(chosen, frames=2), version))
-    for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    (tmp_path / "a.pose").write_bytes(content[: data.draw(st.integers(0, len(content)))])
-    with contextlib.suppress(ClipError):
-        assert np.isfinite(only(tmp_path).values).any()
 
 
 # ---------------------------------------------------------------- real files

@@ -106,6 +106,17 @@ def test_the_surest_people_of_each_frame_of_kinetics_are_kept(tmp_path):
         assert np.allclose(found.visibility[place, 3], score[person], atol=1e-6)
 
 
+@pytest.mark.parametrize("empty", [0, 1, 2, 5])
+def test_frames_of_kinetics_in_which_nobody_is_are_frames(tmp_path, empty):
+    write_kinetics(tmp_path / "a.json", frames=(3, 4))
+    tree = json.loads((tmp_path / "a.json").read_text())
+    tree["data"].append({"frame_index": empty, "skeleton": []})
+    (tmp_path / "a.json").write_text(json.dumps(tree))
+    (ref,) = kinetics_json.clips(kinetics(tmp_path))
+    seen = np.isfinite(kinetics_json.read(ref, kinetics(tmp_path)).values[0, :, 0, 0])
+    assert seen.tolist() == [number in (3, 4) for number in range(min(empty, 1), max(empty, 4) + 1)]
+
+
 def test_the_lists_of_kinetics_label_its_clips_and_a_clip_that_none_names_labels_itself(tmp_path):
     for name in ("kinetics_train/a", "kinetics_train/b", "kinetics_val/c"):
         write_kinetics(tmp_path / f"{name}.json")

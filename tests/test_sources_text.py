@@ -105,6 +105,12 @@ def test_each_row_is_a_clip_with_its_label(tmp_path):
     assert [ref.gloss[0] for ref in landmark_csv.clips(table(tmp_path / "k.csv"))] == ["2", "0", "1"]
 
 
+def test_a_first_line_of_a_mark_alone_is_no_row(tmp_path):
+    write_csv(tmp_path / "k.csv")
+    (tmp_path / "k.csv").write_bytes(b"\xef\xbb\xbf\r\n" + (tmp_path / "k.csv").read_bytes())
+    assert [ref.gloss for ref in landmark_csv.clips(table(tmp_path / "k.csv"))] == [("0",), ("1",), ("2",)]
+
+
 def test_a_row_of_several_frames_is_a_clip_of_them(tmp_path):
     x = write_csv(tmp_path / "h.csv", ("a b", '"c, d"'), frames=16, points=1)
     tip = {"skeleton": {"name": "tip", "points": ["tip"]}, "parts": [{"part": "body", "channels": ["x", "y"]}]}

@@ -34,7 +34,8 @@ class Video:
     frame nearest in time); None keeps every frame with its own time.
 
     After iteration: `fps` is the rate of what was yielded (0 when unknown), `note` says what was damaged ("" if
-    nothing). Iterating raises ClipError when the file cannot be opened or no frame comes out of it.
+    nothing; of a file that does not count its frames, as mkv, also when its end is torn off). Iterating raises
+    ClipError when the file cannot be opened or no frame comes out of it.
     """
 
     path: str
@@ -100,28 +101,30 @@ class Video:
         """Every frame that can be decoded; packets that cannot be are counted in `note` and passed over."""
         from av.error import FFmpegError
 
-        broken = kept = 0
+        broken = kept = expected = 0
         packets = container.demux(stream)
-        while True:
-            try:
-                packet = next(packets)
-                # a packet cut off by the end of the file decodes to a half-grey picture
-                frames = [] if packet.is_corrupt else packet.decode()
-                broken += packet.is_corrupt
-            except StopIteration:
-                break
-            except FFmpegError:
-                broken += 1
-                if broken > 1000 + kept:
+        try:
+            while True:
+                try:
+                    packet = next(packets)
+                    # a packet cut off by the end of the file decodes to a half-grey picture
+                    frames = [] if packet.is_corrupt else packet.decode()
+                    broken += packet.is_corrupt
+                except StopIteration:
                     break
-                continue
-            for frame in frames:
-                kept += 1
-                yield frame
-        missing = stream.frames - kept if not self.start else 0
-        if broken or missing > 1:
-            self.note = f"damaged: {kept} of {max(stream.frames, kept + broken)} frames could be read"
-            _LOG.warning("%s: %s", self.path, self.note)
+                except FFmpegError:
+                    broken += 1
+                    if broken > 1000 + kept:
+                        break
+                    continue
+                for frame in frames:
+                    kept += 1
+                    yield frame
+            expected = 0 if self.start else stream.frames
+        finally:  # a cut ends before the file does
+            if broken or expected - kept > 1:
+                self.note = f"damaged: {kept} of {max(expected, kept + broken)} frames could be read"
+                _LOG.warning("%s: %s", self.path, self.note)
 
     def _cut(self, frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
         """The frames of the cut, timed from its start, times strictly rising."""

@@ -39,12 +39,16 @@ _HANDS = slice(_PARTS["left_hand"].start, None)
 _CHATTER = re.compile(rb"^([IW]\d{4} |WARNING: All log messages|INFO: Created TensorFlow Lite)")
 
 
-def fingerprint(options: config.Extract, model: Path | None = None) -> str:
-    """Changes when the same file would give other landmarks: mediapipe, its model, our options, our code."""
+def fingerprint(options: config.Extract, bundles: tuple[Path, Path] | None = None) -> str:
+    """Changes when the same file would give other landmarks: mediapipe, its models, our options, our code.
+
+    bundles: `models.pair` of the options, when it is known already.
+    """
+    holistic, hand = bundles or models.pair(options.model)
     features = {"features": _inception().fingerprint(options)} if options.features else {}
     return hashed({
         "name": "mediapipe holistic", "version": version("mediapipe"), "revision": REVISION,
-        "model": models.sha256(model or models.find(options.model)),
+        "model": models.sha256(holistic), "hand": models.sha256(hand),
         "fps": options.fps, "detection": options.detection_confidence, "tracking": options.tracking_confidence,
         "retries": RETRIES, **features,
     })  # fmt: skip
@@ -53,28 +57,29 @@ def fingerprint(options: config.Extract, model: Path | None = None) -> str:
 def reader(options: config.Extract, extractor: str) -> Callable[[ClipRef], Landmarks]:
     """What an extraction worker reads clips with: a Landmarker kept on one CPU.
 
-    extractor: the driver's fingerprint. ModelFileError when this machine's model file would give another one.
+    extractor: the driver's fingerprint. ModelFileError when this machine's model files would give another one.
     """
-    model = models.find(options.model)
-    here = fingerprint(options, model)
+    bundles = models.pair(options.model)
+    here = fingerprint(options, bundles)
     if here != extractor:
         raise ModelFileError(
-            f"{model}: extractor {here}, expected the driver's {extractor}; "
-            "give all machines the same mediapipe and model file"
+            f"{' and '.join(map(str, bundles))}: extractor {here}, expected the driver's {extractor}; "
+            "give all machines the same mediapipe and model files"
         )
-    return Landmarker(options, model, cpu=_free_cpu()).read
+    return Landmarker(options, bundles, cpu=_free_cpu()).read
 
 
 class Landmarker:
     """Reads the landmarks of one clip after another, in layout holistic_543 (M = 1 person), and features if asked to.
 
-    cpu: keep MediaPipe on this CPU. It would otherwise keep about 1.4 busy, and workers would slow each other down.
+    bundles: `models.pair` of the options, when it is known already. cpu: keep MediaPipe on this CPU. It would otherwise
+    keep about 1.4 busy, and workers would slow each other down.
     Close it, or use it in a `with`: MediaPipe's own clean-up fails, loudly, when it is left to the interpreter's end.
     """
 
-    def __init__(self, options: config.Extract, model: Path | None = None, cpu: int | None = None):
+    def __init__(self, options: config.Extract, bundles: tuple[Path, Path] | None = None, cpu: int | None = None):
         self.options, self.cpu = options, cpu
-        self.model = model or models.find(options.model)
+        self.bundles = bundles or models.pair(options.model)
         self._palms: Any = None
         self._features: Callable[[Iterator[np.ndarray]], np.ndarray] | None = None
 
@@ -139,7 +144,7 @@ class Landmarker:
 
     def _find_palms(self, pixels: np.ndarray, points: np.ndarray) -> None:
         """Fill the hands of `points` from the first enlarged and padded copy of the image in which one is found."""
-        self._palms = self._palms or _palm_finder(self.options)
+        self._palms = self._palms or _palm_finder(self.options, self.bundles[1])
         for side, share in RETRIES:
             canvas, back = padded(pixels, side, share)
             result = self._palms.detect(_picture(canvas))
@@ -156,7 +161,7 @@ class Landmarker:
         detect, track = self.options.detection_confidence, self.options.tracking_confidence
         return vision.HolisticLandmarker.create_from_options(
             vision.HolisticLandmarkerOptions(
-                base_options=BaseOptions(model_asset_path=str(self.model)),
+                base_options=BaseOptions(model_asset_path=str(self.bundles[0])),
                 running_mode=vision.RunningMode[mode],
                 min_pose_detection_confidence=detect,
                 min_face_detection_confidence=detect,
@@ -173,15 +178,13 @@ def _inception():
     return inception
 
 
-def _palm_finder(options: config.Extract):
+def _palm_finder(options: config.Extract, bundle: Path):
     """The hand task in image mode, which keeps nothing from one image to the next. Its sides are the signer's."""
     from mediapipe.tasks.python import BaseOptions, vision
 
-    beside = options.model.with_name("hand_landmarker.task") if options.model else None
-    path = beside if beside and beside.is_file() else models.find(name="hand")
     return vision.HandLandmarker.create_from_options(
         vision.HandLandmarkerOptions(
-            base_options=BaseOptions(model_asset_path=str(path)),
+            base_options=BaseOptions(model_asset_path=str(bundle)),
             num_hands=2,
             min_hand_detection_confidence=options.detection_confidence,
             min_hand_presence_confidence=options.tracking_confidence,

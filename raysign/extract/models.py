@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from functools import cache
 from pathlib import Path
 
@@ -77,24 +78,28 @@ def _row(name: str) -> dict:
 def find(explicit: Path | None = None, name: str = "holistic") -> Path:
     """The bundle to use: `explicit` when given, else the cached one, fetched first when there is none.
 
-    Naming a file is trusting it, whatever its sha256; RAYSIGN_MODEL_SHA256, when set, must be that of the file.
+    Naming a file is trusting it, whatever its sha256; RAYSIGN_MODEL_SHA256, when set, must be that of a Holistic one.
     """
     if explicit is None:
         return fetch(name)
     digest, wanted = sha256(explicit), os.environ.get("RAYSIGN_MODEL_SHA256", "").lower()
-    if wanted and digest != wanted:
+    if name == "holistic" and wanted and digest != wanted:
         raise ModelFileError(f"{explicit}: sha256 {digest}, expected {wanted} of RAYSIGN_MODEL_SHA256; give that file")
-    _require_members(explicit, name)
+    members = _members(explicit, name)
     if not _origin(name, digest):
         _LOG.warning("%s: sha256 %s is none that raysign knows; used because it was named", explicit, digest)
-    return _mended(explicit, digest) if name == "holistic" else explicit
+    return _mended(explicit, digest, members) if name == "holistic" else explicit
 
 
-def _mended(path: Path, digest: str) -> Path:
+def pair(explicit: Path | None = None) -> tuple[Path, Path]:
+    """The Holistic and the hand bundle to use. With a named Holistic one goes the hand one beside it, where it is."""
+    beside = explicit.with_name(_bundle("hand")["file"]) if explicit else None
+    return find(explicit), find(beside if beside and beside.is_file() else None, "hand")
+
+
+def _mended(path: Path, digest: str, members: dict[str, bytes]) -> Path:
     """The bundle itself, or its copy in the cache with a face model whose points the task does not scramble."""
     raw = {pinned()["models"][source] for source in pinned()["without_iris_points"]}
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
     if hashlib.sha256(members["face_landmarks_detector.tflite"]).hexdigest() not in raw:
         return path
     copy = directory() / f"mended-{digest[:16]}.task"
@@ -107,14 +112,17 @@ def _mended(path: Path, digest: str) -> Path:
     return copy
 
 
-def _require_members(path: Path, name: str) -> None:
+def _members(path: Path, name: str) -> dict[str, bytes]:
+    """The models in a bundle. ModelFileError when it is damaged or lacks one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            missing = set(_bundle(name)["members"]) - set(archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        raise ModelFileError(f"{path}: not a MediaPipe bundle; give a {_bundle(name)['file']}") from None
-    if missing:
+            members = {member: archive.read(member) for member in archive.namelist()}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+        told = f"{type(error).__name__}: {str(error)[:80]}"
+        raise ModelFileError(f"{path}: not a whole MediaPipe bundle ({told}); give a {_bundle(name)['file']}") from None
+    if missing := set(_bundle(name)["members"]) - set(members):
         raise ModelFileError(f"{path}: no {min(missing)} in it; give a {_bundle(name)['file']}")
+    return members
 
 
 def fetch(name: str) -> Path:
@@ -132,9 +140,8 @@ def fetch(name: str) -> Path:
             return path
         except ModelFileError as error:
             tried.append(str(error))
-    raise ModelFileError(
-        f"model bundle {name}: {'; '.join(tried)}; put a {_bundle(name)['file']} at {path} or set extract.model"
-    )
+    named = {"holistic": " or set extract.model", "hand": " or beside extract.model"}.get(name, "")
+    raise ModelFileError(f"model bundle {name}: {'; '.join(tried)}; put a {_bundle(name)['file']} at {path}{named}")
 
 
 # ---------------------------------------------------------------- the two ways

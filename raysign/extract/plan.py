@@ -1,7 +1,7 @@
 """What is missing, new or changed in a LANDMARKS store, shared out in units of work.
 
-A clip is done when a shard holds a row of its id, its file's stamp and the same extractor. Whatever is killed, and
-however often, loses the clips being read at that moment and nothing else.
+A clip is done when a shard holds a row of its id, its file's stamp, its cut and the same extractor. Whatever is killed,
+and however often, loses the clips being read at that moment and nothing else.
 """
 
 import json
@@ -9,7 +9,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def plan(refs: list[ClipRef], directory: Path, extractor: str, *, retry: bool = 
     None balances units of media files by size, the largest first. Rows of changed clips leave their shards, labels
     that the source has corrected are written over. StoreError when another process works on the directory.
     """
+    refs = [_offered(ref) for ref in refs]
     directory.mkdir(parents=True, exist_ok=True)
     _lock(directory)
     before = store.read_card(directory) or {}
@@ -76,6 +77,24 @@ def plan(refs: list[ClipRef], directory: Path, extractor: str, *, retry: bool = 
     run = secrets.token_hex(4)
     store.write_bytes(desk(directory) / "run", run.encode())
     return Plan(units, extractor, run, len(refs), int(done.sum()), gone, recovered, before)
+
+
+_WHOLE = (0.0, None, 1, None)
+
+
+def _offered(ref: ClipRef) -> ClipRef:
+    """`ref` with a stamp that tells its cut too, and with texts that a table can hold.
+
+    A file whose name is no UTF-8 is not found under the name that stands for it: that costs this clip and no other.
+    """
+    cut = (ref.start, ref.end, ref.first_frame, ref.last_frame)
+    stamp = ref.stamp if cut == _WHOLE else f"{ref.stamp}-{cut}"
+    texts = {name: _storable(text) for name, text in vars(ref).items() if isinstance(text, str)}
+    return replace(ref, **{**texts, "gloss": tuple(map(_storable, ref.gloss)), "stamp": stamp})
+
+
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _sift(path: Path, refs: list[ClipRef], place: dict, done: np.ndarray, extractor: str, retry: bool) -> list[str]:

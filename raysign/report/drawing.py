@@ -140,11 +140,14 @@ def _strip_row(axes: Axes, view: View, frames: int) -> None:
 
 
 def _map(axes: Axes, view: View) -> None:
-    """Channels over time, each between its own least and largest value; white where not seen."""
+    """Channels over time, each between its own least and largest value; white where not seen.
+
+    Of a clip of one frame, whose channels have one value each, between the least and the largest of them all.
+    """
     rows = np.moveaxis(view.x, 1, -1).reshape(-1, view.x.shape[1])
-    seen = np.isfinite(rows)
-    low = np.where(seen, rows, np.inf).min(1, keepdims=True)
-    span = np.where(seen, rows, -np.inf).max(1, keepdims=True) - low
+    seen, over = np.isfinite(rows), 1 if rows.shape[1] > 1 else None
+    low = np.where(seen, rows, np.inf).min(over, keepdims=True)
+    span = np.where(seen, rows, -np.inf).max(over, keepdims=True) - low
     scaled = np.where(seen, (rows - low) / np.where(span > 0, span, 1), np.nan)
     axes.imshow(scaled, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0, vmax=1)
     if len(rows) == len(view.channels) <= 24:

@@ -1,5 +1,6 @@
 """What the sources of videos and images share: finding files and telling who signs what from where they lie."""
 
+import math
 import os
 import re
 from collections import Counter
@@ -39,12 +40,21 @@ Pattern = Annotated[
 
 
 def files(root: Path, suffixes: Iterable[str]) -> Iterator[str]:
-    """Relative POSIX paths of the files below `root` with one of the suffixes in any case; hidden ones are left out."""
+    """Relative POSIX paths of the files below `root` with one of the suffixes in any case.
+
+    Hidden files and folders are left out, links to folders followed.
+    """
     wanted = tuple(suffixes)
-    for folder, folders, names in os.walk(root):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    for folder, folders, names in os.walk(root, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(folder, name))]
         inside = Path(folder).relative_to(root)
         yield from ((inside / n).as_posix() for n in names if n.lower().endswith(wanted) and not n.startswith("."))
+
+
+def _leads_back(folder: Path) -> bool:
+    """Whether it is a link to a folder that it lies in: to follow it would never end."""
+    target = folder.resolve()
+    return folder.is_symlink() and any(above.resolve().is_relative_to(target) for above in folder.parents)
 
 
 def any_file(root: Path, suffixes: Iterable[str]) -> bool:
@@ -86,7 +96,7 @@ def stamp_of(path: Path) -> str:
     """The file's stamp, or "missing"."""
     try:
         return stamp(path)
-    except OSError:
+    except (OSError, ValueError):  # the second for a name that no file can have
         return "missing"
 
 
@@ -100,14 +110,19 @@ def require_unique(clips: list[ClipRef], place: Path) -> list[ClipRef]:
 
 
 def gloss_of(label: Any, names: Sequence[str]) -> str:
-    """The name of a numbered label; the number itself without names. IndexError, ValueError, TypeError for no such."""
+    """The name of a numbered label; the number itself without names. IndexError, ValueError, TypeError for no such.
+
+    A whole number may come as 1, 1.0 or the text of either.
+    """
     try:
-        number = int(label)
-    except OverflowError:  # an infinite one
-        number = -1
+        number = float(label)
+    except OverflowError:
+        number = math.inf
+    if not number.is_integer():  # nor is one that is infinite
+        raise ValueError(f"label {label}")
     if number < 0:
         raise IndexError(f"label {label}")  # which Python would count from the end
-    return names[number] if names else str(number)
+    return names[int(number)] if names else str(int(number))
 
 
 def label_names(path: Path | None) -> list[str]:

@@ -95,9 +95,10 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
     A frame's people are sorted by their scores, so that places are not persons. ClipError for anything else.
     """
-    frames = _clip(Path(ref.path)).get("data") or ()
+    frames = _clip(Path(ref.path)).get("data") or []
     try:
-        shown = [(int(frame["frame_index"]), one) for frame in frames for one in frame["skeleton"]]
+        numbers = [int(frame["frame_index"]) for frame in frames]
+        shown = [(i, one) for i, frame in zip(numbers, frames, strict=True) for one in frame["skeleton"]]
         pose = np.array([one["pose"] for _, one in shown], np.float32).reshape(len(shown), POINTS, 2)
         score = np.array([one["score"] for _, one in shown], np.float32).reshape(len(shown), POINTS, 1)
         at = np.array([number for number, _ in shown], np.int64)
@@ -111,10 +112,11 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     people, at = people[there], at[there]
     if not len(at):
         raise ClipError(f"{ref.path}: nobody in any of {len(frames)} frames")
-    if at.min() < 0 or at.max() > MOST:
-        raise ClipError(f"{ref.path}: frames numbered {at.min()} to {at.max()}, expected 1 to {MOST} at most")
-    at -= min(at.min(), 1)  # published files count from 1
-    values = surest(people, at, int(at.max()) + 1, options.persons)
+    first, last = min(numbers), max(numbers)
+    if first < 0 or last > MOST:
+        raise ClipError(f"{ref.path}: frames numbered {first} to {last}, expected 1 to {MOST} at most")
+    first = min(first, 1)  # published files count from 1
+    values = surest(people, at - first, last - first + 1, options.persons)
     return Landmarks(np.ascontiguousarray(values[..., :3]), np.ascontiguousarray(values[..., 3]), LAYOUT, options.fps)
 
 

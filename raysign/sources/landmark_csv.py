@@ -5,6 +5,7 @@ What the numbers of a frame are is declared as for npz files, `frames` says how 
 """
 
 import csv
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Literal
 
@@ -46,7 +47,7 @@ def clips(options: Options) -> list[ClipRef]:
     try:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
-                if line.strip():
+                if line.removeprefix(BOM_UTF8).strip():
                     gloss = _gloss(line, names, f"{file}: row {number}")
                     found.append(ClipRef(f"{file.stem}/{number:06d}", str(file), mark, gloss, index=place))
                 place += len(line)

@@ -203,12 +203,9 @@ def _keys(table: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarra
     codes = names.indices.to_numpy()
     if len(codes) and not 0 <= codes.min() <= codes.max() < len(parts):  # of a torn file; pyarrow does not look
         raise ClipError(f"a landmark type is none of the {len(parts)} that the file lists")
-    return (
-        parts,
-        codes,
-        _whole(index, "landmark index"),
-        _whole(frame, "frame"),
-    )
+    used = np.flatnonzero(np.bincount(codes, minlength=len(parts)))  # of a table whose rows were filtered, not all are
+    codes = codes if len(used) == len(parts) else np.searchsorted(used, codes)
+    return [parts[i] for i in used], codes, _whole(index, "landmark index"), _whole(frame, "frame")
 
 
 def _whole(column: pa.ChunkedArray, what: str) -> np.ndarray:

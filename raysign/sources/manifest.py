@@ -7,7 +7,8 @@ the last). Only path is required. A file that is not there stays listed and ends
 
 import csv
 import io
-import json
+import math
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from pydantic import Field
 from raysign.errors import SourceError, nearest
 from raysign.kinds import AnyPath, Section
 from raysign.schema import SPLITS, ClipRef, canonical_split
+from raysign.sources import _json
 from raysign.sources._media import require_unique, stamp_of
 
 ALSO_CALLED = {"label": "gloss", "sign": "gloss", "class": "gloss", "word": "gloss", "speaker": "signer",
@@ -60,18 +62,19 @@ def clips(options: Options) -> list[ClipRef]:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """The manifest's entries, column names in lower case and without blanks. SourceError when there are none."""
+    step = "give a CSV with a header or a JSON list of objects"
     try:
-        text = path.read_text(encoding="utf-8-sig")
         if path.suffix.lower() == ".json":
-            entries = json.loads(text)
+            entries = _json.tree(path, SourceError, step)
         else:
+            text = path.read_text(encoding="utf-8-sig")
             entries = list(csv.DictReader(io.StringIO(text, newline=""), restkey="", strict=True))
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error}; give an existing manifest") from None
     except (ValueError, csv.Error) as error:
-        raise SourceError(f"{path}: not readable ({error}); expected a CSV with a header or a JSON list") from None
+        raise SourceError(f"{path}: not readable ({error}); {step}") from None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
-        raise SourceError(f"{path}: no entries; expected a CSV with a header or a JSON list of objects")
+        raise SourceError(f"{path}: no entries in it; {step}")
     return [{str(key).strip().lower(): value for key, value in entry.items()} for entry in entries]
 
 
@@ -79,25 +82,31 @@ def _clip(entry: dict[str, Any], root: Path, place: str) -> ClipRef:
     said = {key: text for key in COLUMNS if (text := _text(entry.get(key)))}
     if "path" not in said:
         raise SourceError(f"{place}: no path; give one or delete the entry")
-    path = root / Path(said["path"]).expanduser()
-    start, end = _number(said, "start", place) or 0.0, _number(said, "end", place)
-    first, last = int(_number(said, "start_frame", place) or 1), int(_number(said, "end_frame", place) or -1)
-    if (end is not None and end <= start) or start < 0 or first < 1 or (last != -1 and last < first):
-        raise SourceError(f"{place}: its cut ends before it begins; correct start and end")
-    cut = _cut_name(start, end) or _cut_name(first, None if last == -1 else last, first == 1 and last == -1, "f")
+    path = root / os.path.expanduser(said["path"])  # noqa: PTH111 - leaves the folder of an unknown user as it is
+    cut, name = _cut(said, place)
     return ClipRef(
-        id=said.get("id") or _relative(path, root) + cut,
+        id=said.get("id") or _relative(path, root) + name,
         path=str(path),
         stamp=stamp_of(path),
         gloss=_glosses(entry.get("gloss")),
         category=said.get("category"),
         signer=said.get("signer"),
         split=_split(said.get("split"), place),
-        start=start,
-        end=end,
-        first_frame=first,
-        last_frame=None if last == -1 else last,
+        **cut,
     )
+
+
+def _cut(said: dict[str, str], place: str) -> tuple[dict[str, Any], str]:
+    """The cut as a ClipRef has it, and what it adds to the name of the clip."""
+    start, end = _number(said, "start", place) or 0.0, _number(said, "end", place)
+    first, last = _frame(said, "start_frame", place) or 1, _frame(said, "end_frame", place)
+    last = None if last == -1 else last
+    if (end is not None and end <= start) or start < 0 or first < 1 or (last is not None and last < first):
+        raise SourceError(f"{place}: its cut ends before it begins; correct start and end")
+    seconds, frames = _cut_name(start, end, 0.0), _cut_name(first, last, 1, "f")
+    if seconds and frames:
+        raise SourceError(f"{place}: a cut in seconds {seconds} and one in frames {frames}; give one of them")
+    return {"start": start, "end": end, "first_frame": first, "last_frame": last}, seconds or frames
 
 
 def _text(value: Any) -> str:
@@ -106,14 +115,25 @@ def _text(value: Any) -> str:
 
 def _number(said: dict[str, str], key: str, place: str) -> float | None:
     try:
-        return float(said[key]) if key in said else None
+        number = float(said[key]) if key in said else None
     except ValueError:
-        raise SourceError(f"{place}: {key} is {said[key]!r}, expected a number") from None
+        number = math.nan
+    if number is not None and not math.isfinite(number):
+        raise SourceError(f"{place}: {key} is {said[key][:40]!r}, expected a number")
+    return number
 
 
-def _cut_name(start: float, end: float | None, whole: bool | None = None, unit: str = "") -> str:
-    whole = start == 0 and end is None if whole is None else whole
-    return "" if whole else f"[{start:g}-{'' if end is None else f'{end:g}'}{unit}]"
+def _frame(said: dict[str, str], key: str, place: str) -> int | None:
+    number = _number(said, key, place)
+    if number is None:
+        return None
+    if not number.is_integer() or not number:
+        raise SourceError(f"{place}: {key} is {said[key]}, expected a whole number, counted from 1")
+    return int(number)
+
+
+def _cut_name(start: float, end: float | None, whole: float, unit: str = "") -> str:
+    return "" if start == whole and end is None else f"[{start:g}-{'' if end is None else f'{end:g}'}{unit}]"
 
 
 def _glosses(value: Any) -> tuple[str, ...]:

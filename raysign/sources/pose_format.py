@@ -87,7 +87,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     confidence[:, :, places] = np.moveaxis(sure[:, people][:, :, kept], 1, 0)
     with np.errstate(invalid="ignore"):  # damaged numbers, which are not seen
         values[..., :2] /= np.array([header.width, header.height], np.float32)
-    if np.abs(values[..., 2], where=confidence > 0, out=np.zeros_like(confidence)).max(initial=0) > PIXELS_FROM:
+    if (np.abs(values[..., 2], where=confidence > 0, out=np.zeros_like(confidence)) > PIXELS_FROM).any():
         values[..., 2] /= header.width
     fps = body.fps if 0 < body.fps < np.inf else 0.0
     found = landmarks(values, confidence, layout, ref.path, fps=fps, width=header.width, height=header.height)

@@ -4,6 +4,7 @@
 "keypoint": (M, T, V, C), "keypoint_score": (M, T, V)}, ...]}`. Two channels are pixels with scores, three are metres.
 """
 
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from raysign.sources._points import landmarks, layout_by_points
 
 UNSPLIT = "unsplit"  # raysign's own: the clips that are in none of the others
 _ENDS = (*SPLITS, UNSPLIT)
+_KEY = re.compile(rf"(.*?)_?({'|'.join(_ENDS)})(\d*)", re.DOTALL)  # xsub_train, train, train1
 
 
 class Options(Section):
@@ -30,7 +32,10 @@ class Options(Section):
     kind: Literal["pyskl_pickle"] = "pyskl_pickle"
     path: AnyPath = Field(description="the .pkl file")
     benchmark: str | None = Field(
-        None, description="which of several divisions: xsub for xsub_train and xsub_val; None: the only one"
+        None,
+        coerce_numbers_to_str=True,
+        description="which of several divisions: xsub for xsub_train and xsub_val, 1 for train1 and test1; "
+        "None: the only one",
     )
     layout: LayoutName | None = Field(None, description="a layout of raysign.skeleton; None: by the number of points")
     label_names: AnyPath | None = Field(None, description="text file, a name for each label number, one a line")
@@ -97,7 +102,8 @@ def _scores(ref: ClipRef, one: dict, x: np.ndarray) -> np.ndarray:
 def _size(ref: ClipRef, one: dict) -> tuple[int, int]:
     """(height, width) of the picture."""
     try:
-        height, width = (int(side) for side in one.get("img_shape") or one["original_shape"])
+        shape = one["original_shape"] if one.get("img_shape") is None else one["img_shape"]
+        height, width = (int(side) for side in shape)
     except (KeyError, TypeError, ValueError, OverflowError):
         raise ClipError(f"{ref.id}: keypoints in pixels but no img_shape, expected (height, width)") from None
     if height < 1 or width < 1:
@@ -109,15 +115,18 @@ def _division(options: Options, split: dict) -> dict[str, str | None] | None:
     """Clip -> train, val, test or None; None when the file divides nothing."""
     if not split:
         return None
-    known = sorted({key.removesuffix(end).rstrip("_") for key in split for end in _ENDS if key.endswith(end)})
-    wanted = options.benchmark if options.benchmark is not None else (known[0] if len(known) == 1 else None)
-    if wanted not in known:
-        near = nearest(wanted, known) if wanted else ""
-        named = ", ".join(repr(name) for name in known)
+    divisions = {}
+    for key, names in split.items():
+        if match := _KEY.fullmatch(str(key)):
+            divisions.setdefault("_".join(filter(None, match.group(1, 3))), {})[match[2]] = names
+    only = next(iter(divisions)) if len(divisions) == 1 else None
+    wanted = only if options.benchmark is None else options.benchmark
+    if wanted not in divisions:
+        near = nearest(wanted, divisions) if wanted else ""
+        named = ", ".join(repr(name) for name in sorted(divisions))
         raise SourceError(f"{options.path}: found divisions {named}; set source.benchmark to one of them{near}")
-    keys = {end: f"{wanted}_{end}" if wanted else end for end in _ENDS}
-    named = {end: split.get(key, ()) for end, key in keys.items()}
-    return {str(name): None if end == UNSPLIT else end for end, names in named.items() for name in names}
+    chosen = divisions[wanted]
+    return {str(name): None if end == UNSPLIT else end for end in _ENDS for name in chosen.get(end, ())}
 
 
 @lru_cache(maxsize=2)

@@ -5,7 +5,8 @@ has subtracted one half from x and y. A joint of zeros was not seen. The array i
 """
 
 from functools import lru_cache
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from raysign.errors import ClipError, SourceError
 from raysign.kinds import AnyPath, Section
-from raysign.schema import ClipRef, Landmarks
+from raysign.schema import ClipRef, Landmarks, canonical_split
 from raysign.skeleton import LayoutName
 from raysign.sources._arrays import TORN, float32
 from raysign.sources._media import gloss_of, label_names, require_unique, stamp_of
@@ -21,7 +22,6 @@ from raysign.sources._plain_pickle import load
 from raysign.sources._points import landmarks, layout_by_points, trimmed
 
 SCORED = {"openpose_18", "minimal_27", "coco_17"}  # third channel a score, and one half subtracted from x and y
-SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test"}
 
 
 class Options(Section):
@@ -49,6 +49,10 @@ def clips(options: Options) -> list[ClipRef]:
     files = sorted(root.glob("*_data*.npy")) if root.is_dir() else [root]
     if not files or not root.exists():
         raise SourceError(f"{root}: found no data, expected train_data.npy beside train_label.pkl")
+    for one, other in pairwise(files):
+        if _labels_of(one) == _labels_of(other):
+            step = "give one of them as source.path"
+            raise SourceError(f"{root}: {one.name} and {other.name} have the same labels; {step}")
     names = label_names(options.label_names)
     found = [ref for file in files for ref in _clips_of(file, names)]
     return require_unique(found, root)
@@ -59,16 +63,22 @@ def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
     if len(ids) != len(array) or len(labels) != len(array):
         found = f"{len(ids)} names and {len(labels)} labels"
         raise SourceError(f"{_labels_of(file)}: {found} for the {len(array)} clips of {file.name}")
-    split = SPLITS.get(file.stem.split("_")[0])
+    split = canonical_split(file.stem.split("_")[0])
     try:
         glosses = [gloss_of(label, names) for label in labels]
     except (IndexError, TypeError, ValueError):
         raise SourceError(f"{_labels_of(file)}: a label is no number that has a name") from None
     mark = stamp_of(file)
     return [
-        ClipRef(Path(str(name)).stem, str(file), mark, (gloss,), split=split, index=i)
+        ClipRef(_name(name), str(file), mark, (gloss,), split=split, index=i)
         for i, (name, gloss) in enumerate(zip(ids, glosses, strict=True))
     ]
+
+
+def _name(told: str | int) -> str:
+    """A clip's id: its name without the ending."""
+    path = PurePosixPath(str(told))
+    return str(path.parent / path.stem)
 
 
 def _told(file: Path) -> tuple[list, list]:

@@ -17,12 +17,11 @@ from pydantic import Field
 
 from raysign.errors import SourceError
 from raysign.kinds import AnyPath, Section
-from raysign.schema import ClipRef
+from raysign.schema import SPLITS, ClipRef
 from raysign.sources import _json
 from raysign.sources._media import VIDEO_SUFFIXES, files, gloss_of, label_names, require_unique, stamp_of
 
 _LOG = logging.getLogger(__name__)
-SPLITS = ("train", "val", "test")
 
 
 class Options(Section):

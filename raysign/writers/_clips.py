@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import store
-from raysign.errors import ConfigError, StoreError
+from raysign.errors import ConfigError
 from raysign.kinds import Section
 from raysign.schema import VERSION, Landmarks, canonical_split, landmarks_of
 from raysign.skeleton import NO_POINTS, layout
@@ -61,9 +61,7 @@ def plan(landmarks_dir: Path, writer: Any, options: Section) -> Plan:
 
     Raises StoreError when the store is not finished, ConfigError when the format cannot hold a layout or any clip.
     """
-    card = store.read_card(landmarks_dir) or {}
-    if card.get("stage") != "landmarks":
-        raise StoreError(f"{landmarks_dir}: no finished landmarks; run `raysign extract` or `raysign import` first")
+    card = store.landmarks_card(landmarks_dir)
     columns = ("id", *_KNOWN, "stamp", "extractor", "error")
     rows = store.read_columns(landmarks_dir, *columns).sort_by("id").to_pylist()
     store.refuse_twins([row["id"] for row in rows], landmarks_dir)
