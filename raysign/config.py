@@ -52,7 +52,7 @@ class Split(Section):
     kind: Literal["auto", "given", "signer", "stratified", "block"] = Field(
         "auto",
         description="auto: given when the source has splits, else signer when 2 or more are known, else stratified; "
-        "block: of each gloss the first clips train and the last test, for what was recorded in one go",
+        "block: as stratified, but neighbours stay together: for frames or clips recorded one after the other",
     )
     val: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for validation")
     test: float = Field(0.15, ge=0, lt=1, description="share of clips (or of signers) for testing")

@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from raysign import config
@@ -67,12 +68,18 @@ def test_named_signers_are_the_ones_held_out():
     assert names == {"s0": "val", "s1": "val", "s2": "train", "s3": "test", "s4": "train"}
 
 
-def test_blocks_lie_one_after_the_other_in_each_gloss():
-    ids = [f"g{g}/{n}" for g in range(3) for n in range(20)]
+def test_blocks_keep_neighbours_together_and_are_drawn_by_the_seed():
+    ids = [f"g{g}/{n}" for g in range(3) for n in range(100)]
     random.Random(2).shuffle(ids)
-    found = assign((ids, [(name[:2],) for name in ids], [None] * 60), kind="block", val=0.1, test=0.25)
-    order = sorted(range(60), key=lambda i: (ids[i][:2], int(ids[i][3:])))
-    assert [found.names[i] for i in order] == 3 * (13 * ["train"] + 2 * ["val"] + 5 * ["test"])
+    order = sorted(range(300), key=lambda i: (ids[i][:2], int(ids[i][3:])))
+    clips = ids, [(name[:2],) for name in ids], [None] * 300
+    drawn = {seed: assign(clips, kind="block", val=0.1, test=0.2, seed=seed) for seed in range(3)}
+    for found in drawn.values():
+        blocks = np.array([found.names[i] for i in order]).reshape(30, 10)
+        assert (blocks == blocks[:, :1]).all()
+        assert [list(gloss).count("test") for gloss in blocks[:, 0].reshape(3, 10)] == [2, 2, 2]
+        assert [list(gloss).count("val") for gloss in blocks[:, 0].reshape(3, 10)] == [1, 1, 1]
+    assert len({tuple(found.names) for found in drawn.values()}) == 3
 
 
 def test_stratified_shares_hold_and_every_gloss_keeps_a_training_clip():

@@ -14,6 +14,8 @@ from raysign import config
 from raysign.errors import ConfigError, nearest
 from raysign.schema import SPLITS, canonical_split
 
+BLOCKS = 10  # of a gloss
+
 
 @dataclass(frozen=True)
 class Splits:
@@ -37,8 +39,8 @@ def assign(
     given: as the source says; clips it says nothing of are left out, and where it has no validation clips the share
     `val` of its training clips is taken. signer: whole signers are held out; when that leaves no signer to validate
     on, the share is taken from the training clips. stratified: the shares of each gloss, which keeps a training clip.
-    block: the same shares without drawing: in the order of their names (2 before 10) the first clips of a gloss train,
-    those that follow validate and the last ones test, so that few frames of one recording lie beside one another.
+    block: the same, but a gloss's clips, in the order of their names (2 before 10), are cut into ten blocks, and it is
+    blocks that are drawn: few frames of one recording have a neighbour in another split.
     Raises ConfigError when nothing is left to train on, or a gloss is tested but never trained.
     """
     clips = _Clips(list(ids), [tuple(gloss) for gloss in glosses], list(signers), settings, seed)
@@ -57,7 +59,7 @@ def assign(
                 f"signers are known, but cannot be held apart ({error}): the same people train and are tested on"
             )
     else:
-        names, notes = _by_share(clips, _last_first(clips.ids) if kind == "block" else clips.drawn)
+        names, notes = _by_share(clips, _in_blocks(clips) if kind == "block" else clips.drawn)
     _check(clips, names)
     return Splits(names, kind, notes)
 
@@ -102,12 +104,20 @@ def _by_share(clips: _Clips, key: Callable[[int], Any]) -> tuple[list[str | None
     return _stratified(clips, shares, range(len(clips.ids)), key), notes
 
 
-def _last_first(ids: list[str]) -> Callable[[int], int]:
-    """A key that sorts clips from the last to the first by name, 2 before 10."""
-    natural = sorted(
-        range(len(ids)), key=lambda i: [int(p) if k % 2 else p for k, p in enumerate(re.split(r"(\d+)", ids[i]))]
-    )
-    return {i: -place for place, i in enumerate(natural)}.__getitem__
+def _natural(name: str) -> list[str | int]:
+    """A name as a key by which 2 comes before 10."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name))]
+
+
+def _in_blocks(clips: _Clips) -> Callable[[int], tuple[bytes, int]]:
+    """A key that sorts the clips of a gloss by blocks in an order of the seed's own, and by name within a block."""
+    classes, found = defaultdict(list), {}
+    for i in sorted(range(len(clips.ids)), key=lambda i: _natural(clips.ids[i])):
+        classes[clips.glosses[i]].append(i)
+    for gloss, members in classes.items():
+        for place, i in enumerate(members):
+            found[i] = clips.order((gloss, place * BLOCKS // len(members))), place
+    return found.__getitem__
 
 
 def _given(clips: _Clips, given: Sequence[str | None]) -> tuple[list[str | None], list[str]]:
