@@ -12,7 +12,7 @@ import torch
 from raysign import config, schema, store
 from raysign.clips import prepare
 from raysign.clips.recipes import shoulder_centered
-from raysign.errors import BundleError, RaysignError, SourceError, StoreError
+from raysign.errors import BundleError, RaysignError, StoreError
 from raysign.infer import predictor as predictors
 from raysign.infer.evaluate import evaluate
 from raysign.infer.files import Reader, predict
@@ -298,7 +298,7 @@ def test_an_npz_that_may_be_one_clip_or_many_is_refused_without_the_labels_that_
     def frames(name, **arrays):
         np.savez(tmp_path / name, **arrays)
         return [
-            one if isinstance(one, SourceError) else one.values.shape[1] for _, one in reader.clips(tmp_path / name)
+            one if isinstance(one, RaysignError) else one.values.shape[1] for _, one in reader.clips(tmp_path / name)
         ]
 
     assert frames("labelled.npz", x=x, label=np.array(list("abcde"))) == [1] * 5

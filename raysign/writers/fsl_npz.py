@@ -19,7 +19,7 @@ from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.writers import _labels
-from raysign.writers._clips import Clip, several
+from raysign.writers._clips import Clip, off_origin, several
 
 LAYOUTS = ("fsl_78", "holistic_543")
 LOSES = (
@@ -63,7 +63,9 @@ def _keypoints(found: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     at = points.subset(found.layout, "fsl_78")
     x = np.concatenate([found.values[:, :, at], found.visibility[:, :, at, None]], -1)
     mask = handcrafted.trusted(x, KNOWN["fsl_78"].slices["pose"])[0]
-    return np.where(mask[..., None], np.clip(x[0, ..., :2], 0, 1), 0).reshape(len(mask), -1).astype(np.float32), mask
+    xy = np.where(mask[..., None], np.clip(x[0, ..., :2], 0, 1), 0).astype(np.float32)
+    off_origin(xy, mask)
+    return xy.reshape(len(mask), -1), mask
 
 
 def _write_labels(clips: list[Clip], occluded: list[bool], out: Path) -> None:

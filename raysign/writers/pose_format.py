@@ -18,7 +18,7 @@ from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.sources.pose_format import NAMES
-from raysign.writers._clips import Clip
+from raysign.writers._clips import Clip, off_origin
 
 LAYOUTS = ("holistic_543", "holistic_75", "hands_42", "pose_33")
 LOSES = (
@@ -85,7 +85,9 @@ def _file(found: Landmarks) -> bytes:
     header = struct.pack("<f4H", 0.2, width, height, 0, len(components))
     header += b"".join(_component(*component) for component in components)
     persons, frames = found.values.shape[:2]
-    values = np.nan_to_num(found.values * np.array([width, height, 1], np.float32)).swapaxes(0, 1)
+    values = np.nan_to_num(found.values * np.array([width, height, 1], np.float32))
+    off_origin(values, np.isfinite(found.values).all(-1))
+    values = values.swapaxes(0, 1)
     confidence = np.nan_to_num(found.visibility).swapaxes(0, 1)
     body = struct.pack("<fIH", found.fps, frames, persons)
     return header + body + values.astype("<f4").tobytes() + confidence.astype("<f4").tobytes()

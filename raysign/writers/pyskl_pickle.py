@@ -22,7 +22,7 @@ from raysign.skeleton import layout
 from raysign.sources.pyskl_pickle import UNSPLIT
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers import _labels
-from raysign.writers._clips import Clip
+from raysign.writers._clips import Clip, off_origin
 
 LAYOUTS = ()
 LOSES = (
@@ -72,9 +72,11 @@ def _arrays(found: Landmarks, options: Options) -> dict[str, Any]:
     x = found.values[..., :channels]
     x = x * np.array([width, height], np.float32) if channels == 2 else x
     kind = np.float32 if options.float32 else np.float16
+    keypoint = np.nan_to_num(x).astype(kind)
+    off_origin(keypoint, np.isfinite(x).all(-1))
     return {
         "img_shape": (height, width), "original_shape": (height, width),
-        "keypoint": np.nan_to_num(x).astype(kind), "keypoint_score": np.nan_to_num(found.visibility).astype(kind),
+        "keypoint": keypoint, "keypoint_score": np.nan_to_num(found.visibility).astype(kind),
     }  # fmt: skip
 
 
