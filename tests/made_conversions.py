@@ -63,11 +63,18 @@ MEANT = {"Training": "train", "dev": "val", "../../EVIL": None}  # others are wh
 
 
 def filled(directory: Path, name="holistic_75", *, shards=2, clips=CLIPS) -> tuple[Path, dict]:
-    """A finished store of the clips, one of them of two persons if the layout has no hands; and what is in it."""
+    """A finished store of the clips, and what is in it.
+
+    One clip has two persons if the layout has no hands, and one has features, which its last frame lacks.
+    """
     rng, rows, content = np.random.default_rng(0), [], {}
     for i, (identity, gloss, signer, split, frames) in enumerate(clips):
         persons = 2 if i == 3 and "hand" not in str(layout(name).parts) else 1
         found = made_up(rng, name, frames, persons, *([] if i else [(0, 0), 0.0]))
+        if identity == "hello_anna_1":
+            features = rng.random((frames, 2048), np.float32)
+            features[-1] = np.nan
+            found = replace(found, features=features, features_kind="inception_v3")
         ref = ClipRef(identity, "x", "1", gloss, category="greeting", signer=signer, split=split)
         rows.append(schema.landmarks_row(ref, "made up", found))
         content[identity] = ref, found
@@ -157,7 +164,7 @@ LOST = {
     "pyskl_pickle": lambda found: flat(found) if found.layout in SCORED else found,
 }
 KEPT = {  # what comes back besides the gloss and what is seen where
-    "fsl_npz": ("split", "category", "fps"),
+    "fsl_npz": ("split", "category", "fps", "features"),
     "gesture_parquet": ("split", "signer"),
     "gislr_parquet": ("split", "signer"),
     "npz": ("split", "signer"),
@@ -165,4 +172,5 @@ KEPT = {  # what comes back besides the gloss and what is seen where
     "pyskl_pickle": ("split",),  # the size where there are pixels
     "stgcn_npy": ("split",),
 }
-NEAR = {"fsl_npz": LEAST, "stgcn_npy": LEAST, "pyskl_pickle": 5e-4, "pose_format": 1e-6}  # largest difference of two numbers; others: none
+# largest difference of two numbers; others: none
+NEAR = {"fsl_npz": LEAST, "stgcn_npy": LEAST, "pyskl_pickle": 5e-4, "pose_format": 1e-6}

@@ -136,7 +136,7 @@ LEAST = 6e-8  # the least number that is not zero in 16 bits
 
 
 def off_origin(x: np.ndarray, seen: np.ndarray) -> None:
-    """Move points that are seen and zero in every coordinate by LEAST, in place: zeros are what readers take for unseen.
+    """Move, in place, seen points that are zero in every coordinate by LEAST: readers take zeros for unseen.
 
     x: (..., C) floats of 16 bits or more. seen: (...) bool.
     """

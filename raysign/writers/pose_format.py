@@ -22,9 +22,9 @@ from raysign.writers._clips import Clip, off_origin
 
 LAYOUTS = ("holistic_543", "holistic_75", "hands_42", "pose_33")
 LOSES = (
-    "The category, points of visibility 0, the last bits of x and y, and split and signer of clips without a gloss are "
-    "lost; hands and face come back no surer than their distance from the border, persons with the surest first, a "
-    "picture of unknown size as 1000 x 1000."
+    "Features, the category, points of visibility 0, the last bits of x and y, and split and signer of clips without a "
+    "gloss are lost; hands and face come back no surer than their distance from the border, persons with the surest "
+    "first, a picture of unknown size as 1000 x 1000."
 )
 READ_BY = "pose_format"
 _UNKNOWN = "_"
@@ -86,7 +86,7 @@ def _file(found: Landmarks) -> bytes:
     header += b"".join(_component(*component) for component in components)
     persons, frames = found.values.shape[:2]
     values = np.nan_to_num(found.values * np.array([width, height, 1], np.float32))
-    off_origin(values, np.isfinite(found.values).all(-1))
+    off_origin(values, np.isfinite(found.visibility))
     values = values.swapaxes(0, 1)
     confidence = np.nan_to_num(found.visibility).swapaxes(0, 1)
     body = struct.pack("<fIH", found.fps, frames, persons)

@@ -23,8 +23,9 @@ from raysign.writers._clips import Clip, off_origin, zeros_on_disk
 
 LAYOUTS = ()
 LOSES = (
-    "The signer, the category, frames a second, the picture's size and frames at the end in which nothing is seen are "
-    "lost; so is the visibility, or where `scored` z, points of visibility 0 and the last bit of x and y."
+    "Features, the signer, the category, frames a second, the picture's size, persons never seen and frames at the end "
+    "in which nothing is seen are lost; so is the visibility, or where `scored` z, points of visibility 0 and the last "
+    "bit of x and y."
 )
 READ_BY = "stgcn_npy"
 
@@ -73,7 +74,7 @@ def write(clips: list[Clip], landmarks: Iterable[tuple[int, Landmarks]], out: Pa
 
 def _array(found: Landmarks, scored: bool) -> np.ndarray:
     """(C, T, V, M) float32, zeros where a point is not seen."""
-    x, seen = found.values.copy(), np.isfinite(found.values).all(-1)
+    x, seen = found.values.copy(), np.asarray(np.isfinite(found.values).all(-1))
     if scored:
         x[..., 2] = 0
     off_origin(x, seen)
