@@ -13,7 +13,6 @@ CONFIG = """
 name: few
 source: {kind: synthetic, signers: 3, glosses: 2, takes: 2}
 model: {channels: 4, num_blocks: 1, width: 8}
-split: {kind: signer, val_signers: [signer1]}
 train: {workers: 0, epochs: 1}
 ray: {cpus: 2}
 """
@@ -94,7 +93,7 @@ def test_signers_are_counted_by_the_clips_that_can_be_used(tmp_path):
 
 def test_each_signer_is_held_out_in_turn(tmp_path, capsys):
     config = tmp_path / "few.yaml"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG + "split: {kind: signer, val_signers: [signer1]}")
     found = signers.run(str(config), seeds=2, out=str(tmp_path / "out"))
     assert set(found["signers"]) == {"signer0", "signer1", "signer2"}
     for row in found["signers"].values():

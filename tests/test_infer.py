@@ -181,7 +181,7 @@ def test_clips_of_another_recipe_are_refused(bundle_dir, landmarks_dir, tmp_path
 
 def test_clips_of_another_skeleton_of_the_same_parts_are_refused(bundle, clips_dir, tmp_path):
     other = replace(SKELETON, bones=SKELETON.bones[1:])
-    bundles.Bundle(bundle.config, other, LABELS, CHANNELS, bundle.network).save(tmp_path / "bundle")
+    bundles.Bundle(bundle.config, other, Labels(LABELS), CHANNELS, bundle.network).save(tmp_path / "bundle")
     with pytest.raises(BundleError, match=r"of shoulder_centered with other parts or bones; prepare the clips with"):
         evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
 
@@ -291,7 +291,7 @@ def test_an_npz_is_read_as_those_of_training_were(tmp_path, bundle, caplog):
 
 def test_an_npz_that_may_be_one_clip_or_many_is_refused_without_the_labels_that_told(tmp_path, bundle):
     tree = settings("source.kind=npz", f"source.path={tmp_path}", "source.gloss=label", "source.layout=hand_21")
-    bundles.Bundle(tree, SKELETON, LABELS, CHANNELS, bundle.network).save(tmp_path / "bundle")
+    bundles.Bundle(tree, SKELETON, Labels(LABELS), CHANNELS, bundle.network).save(tmp_path / "bundle")
     reader = Reader(bundles.load(tmp_path / "bundle"))
     x = np.random.default_rng(0).uniform(0.1, 0.9, (5, 63)).astype(np.float32)
 
@@ -312,7 +312,8 @@ def test_an_npz_that_may_be_one_clip_or_many_is_refused_without_the_labels_that_
 def test_landmarks_of_another_layout_are_named_and_the_others_go_on(tmp_path):
     tree = settings("prepare.kind=centered")
     skeleton, rng = layout("ntu_25"), np.random.default_rng(0)
-    bundles.Bundle(tree, skeleton, LABELS, CHANNELS, build(tree, skeleton, CHANNELS, LABELS).eval()).save(tmp_path)
+    network = build(tree, skeleton, CHANNELS, Labels(LABELS)).eval()
+    bundles.Bundle(tree, skeleton, Labels(LABELS), CHANNELS, network).save(tmp_path)
     rows = []
     for name in ("holistic_75", "ntu_25", "openpose_25"):
         values = rng.uniform(0.1, 0.9, (1, 5, layout(name).points, 3)).astype(np.float32)
