@@ -207,7 +207,7 @@ def show_config(config):
 @main.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", default=5, show_default=True, help="how many glosses to name")
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="how many glosses to name")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line instead of a table")
 @plain_errors
 def predict(bundle: Path, files: tuple[Path, ...], top: int, as_json: bool):

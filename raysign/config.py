@@ -238,13 +238,18 @@ def _override(argument: str) -> dict:
     key, equals, value = argument.partition("=")
     if not equals:
         raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
-    try:
-        leaf: Any = yaml.safe_load(value)
-    except yaml.YAMLError:
-        leaf = value
+    leaf: Any = value_of(value)
     for part in reversed(key.split(".")):
         leaf = {part: leaf}
     return leaf
+
+
+def value_of(word: str) -> Any:
+    """What a word of the command line means as YAML; the word itself when it is none."""
+    try:
+        return yaml.safe_load(word)
+    except yaml.YAMLError:
+        return word
 
 
 def read_yaml(path: Path) -> dict:

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from made_conversions import filled
 
 from raysign import bench
-from raysign.bench import accuracy, signers
+from raysign.bench import accuracy, import_, prepare, signers
 from raysign.errors import ConfigError
 
 CONFIG = """
@@ -26,9 +27,73 @@ def test_an_unknown_setting_of_a_benchmark_is_answered_with_the_nearest():
         bench.arguments(signers.run, ["seed=3"])
 
 
+def test_a_word_is_a_tuple_of_one_where_a_tuple_is_wanted():
+    assert bench.arguments(import_.run, ["formats=npz"]) == {"formats": ("npz",)}
+    assert bench.arguments(prepare.run, ["recipes=[centered, hand_84]"]) == {"recipes": ("centered", "hand_84")}
+    assert bench.arguments(signers.run, ["path=[x", "seeds=2"]) == {"path": "[x", "seeds": 2}
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "words"),
+    [
+        (signers.run, ["seeds=2"], "path: missing; give it as path=VALUE"),
+        (prepare.run, ["clips=many"], "clips: found 'many'; input should be a valid integer"),
+        (import_.run, ["formats=3"], "formats: found 3; input should be a valid tuple"),
+    ],
+)
+def test_a_setting_that_is_missing_or_of_another_type_is_named(run, options, words):
+    with pytest.raises(ConfigError, match=words):
+        bench.arguments(run, options)
+
+
+def test_points_and_formats_that_are_not_known_are_refused_before_anything_is_made():
+    with pytest.raises(ConfigError, match="points: found 60, expected 75 or 543"):
+        prepare.run(points=60)
+    with pytest.raises(ConfigError, match="did you mean 'npz'"):
+        import_.run(formats=("npx",))
+
+
+@pytest.mark.usefixtures("cluster")
+def test_prepare_measures_import_and_each_recipe_and_keeps_its_files_for_the_next_time(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    few = {"clips": 20, "frames": 10, "repeats": 1, "memory": False}
+    recipes = ("shoulder_centered", "hand_84")
+    found = prepare.run(**few, recipes=recipes)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert set(found["recipes"]) == set(recipes)
+    assert all(speed > 0 for speed in found["clips_per_second"].values())
+    folder = prepare.made_files(20, 75, 10)
+    assert len(list(folder.rglob("*.parquet"))) == 20
+    stale = folder.rename(f"{folder}-of-before")
+    assert prepare.made_files(20, 75, 10) == folder
+    assert not stale.exists()
+    assert not list(tmp_path.rglob("making-*"))
+
+
+def test_files_that_could_not_all_be_made_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match="low >= high"):
+        prepare.made_files(20, 75, -3)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() or path.name.startswith("making-")]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_import_reads_every_format_of_its_list(capsys):
+    found = import_.run(clips=5, repeats=1)
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
+    assert set(found["formats"]) == set(import_.FORMATS)
+    assert all(row["raysign_ms"] > 0 for row in found["formats"].values())
+
+
+def test_signers_are_counted_by_the_clips_that_can_be_used(tmp_path):
+    clips = [("a", ("hello",), "anna", None, 2), ("b", ("hello",), "ben", None, 2), ("c", (), "ben", None, 2)]
+    directory, _ = filled(tmp_path, clips=clips)
+    assert signers._signers(directory) == {"anna": 1, "ben": 1}
+
+
 def test_each_signer_is_held_out_in_turn(tmp_path, capsys):
     config = tmp_path / "few.yaml"
-    config.write_text(CONFIG)
+    config.write_text(CONFIG + "split: {kind: signer, val_signers: [signer1]}")
     found = signers.run(str(config), seeds=2, out=str(tmp_path / "out"))
     assert set(found["signers"]) == {"signer0", "signer1", "signer2"}
     for row in found["signers"].values():

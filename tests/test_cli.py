@@ -156,6 +156,11 @@ def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):
     assert all(len(row["top"]) == 2 and row["top"][0][1] >= row["top"][1][1] for row in rows)
 
 
+def test_a_number_of_glosses_that_names_none_is_refused(finished):
+    result = raysign("predict", finished / "bundle", finished, "--top", "0")
+    assert (result.exit_code, "0 is not in the range x>=1" in result.output) == (2, True)
+
+
 def test_landmarks_are_converted_from_their_directory_and_from_a_config_and_read_back(finished, tmp_path):
     result = raysign("convert", finished / "landmarks", tmp_path / "tree", "to=gesture_parquet")
     assert result.exit_code == 0, result.output

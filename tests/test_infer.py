@@ -1,6 +1,7 @@
 """From a bundle to answers: the predictor's laws, evaluation of a stage of clips, files of every kind."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +11,11 @@ import torch
 
 from raysign import config, schema, store
 from raysign.clips import prepare
+from raysign.clips.recipes import shoulder_centered
 from raysign.errors import BundleError, RaysignError, StoreError
 from raysign.infer import predictor as predictors
 from raysign.infer.evaluate import evaluate
-from raysign.infer.files import predict
+from raysign.infer.files import Reader, predict
 from raysign.infer.predictor import Predictor, top
 from raysign.learn import bundle as bundles
 from raysign.learn.labels import Labels
@@ -23,7 +25,7 @@ from raysign.sources import synthetic
 
 LABELS = ["sign00", "sign01", "sign02"]
 CHANNELS = ("x", "y", "z", "visibility")
-SKELETON = layout("top_body_59")
+SKELETON = shoulder_centered.skeleton(shoulder_centered.Options(), "holistic_75")  # pyright: ignore[reportCallIssue]
 
 
 def settings(*arguments: str) -> config.Config:
@@ -177,6 +179,13 @@ def test_clips_of_another_recipe_are_refused(bundle_dir, landmarks_dir, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+def test_clips_of_another_skeleton_of_the_same_parts_are_refused(bundle, clips_dir, tmp_path):
+    other = replace(SKELETON, bones=SKELETON.bones[1:])
+    bundles.Bundle(bundle.config, other, Labels(LABELS), CHANNELS, bundle.network).save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"of shoulder_centered with other parts or bones; prepare the clips with"):
+        evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
+
+
 def test_a_gloss_the_bundle_does_not_know_is_named(bundle, clips_dir, tmp_path):
     labels = ["sign00", "sign01", "sign99"]
     bundles.Bundle(bundle.config, SKELETON, Labels(labels), CHANNELS, bundle.network).save(tmp_path / "bundle")
@@ -278,6 +287,44 @@ def test_an_npz_is_read_as_those_of_training_were(tmp_path, bundle, caplog):
     rows = list(predict(tmp_path / "bundle", [tmp_path / "new.npz"]))
     assert [bool(row["error"]) for row in rows] == [False] * 3
     assert not caplog.records
+
+
+def test_an_npz_that_may_be_one_clip_or_many_is_refused_without_the_labels_that_told(tmp_path, bundle):
+    tree = settings("source.kind=npz", f"source.path={tmp_path}", "source.gloss=label", "source.layout=hand_21")
+    bundles.Bundle(tree, SKELETON, Labels(LABELS), CHANNELS, bundle.network).save(tmp_path / "bundle")
+    reader = Reader(bundles.load(tmp_path / "bundle"))
+    x = np.random.default_rng(0).uniform(0.1, 0.9, (5, 63)).astype(np.float32)
+
+    def frames(name, **arrays):
+        np.savez(tmp_path / name, **arrays)
+        return [
+            one if isinstance(one, RaysignError) else one.values.shape[1] for _, one in reader.clips(tmp_path / name)
+        ]
+
+    assert frames("labelled.npz", x=x, label=np.array(list("abcde"))) == [1] * 5
+    (error,) = frames("bare.npz", x=x)
+    assert "make it (1, 5, 63) for one clip, (5, 1, 63) for 5, each of one frame" in str(error)
+    assert frames("one.npz", x=x[None]) == [5]
+    assert frames("five.npz", x=x[:, None]) == [1] * 5
+    assert frames("single.npz", x=x[:1]) == [1]
+
+
+def test_landmarks_of_another_layout_are_named_and_the_others_go_on(tmp_path):
+    tree = settings("prepare.kind=centered")
+    skeleton, rng = layout("ntu_25"), np.random.default_rng(0)
+    network = build(tree, skeleton, CHANNELS, Labels(LABELS)).eval()
+    bundles.Bundle(tree, skeleton, Labels(LABELS), CHANNELS, network).save(tmp_path)
+    rows = []
+    for name in ("holistic_75", "ntu_25", "openpose_25"):
+        values = rng.uniform(0.1, 0.9, (1, 5, layout(name).points, 3)).astype(np.float32)
+        found = schema.Landmarks(values, np.ones_like(values[..., 0]), name)
+        rows.append(schema.landmarks_row(schema.ClipRef(name, "x", "1"), "made up", found))
+    store.write_table(tmp_path / "shard-0.parquet", schema.to_table(rows, schema.LANDMARKS))
+    good, *bad = sorted(predict(tmp_path, [tmp_path / "shard-0.parquet"]), key=lambda row: bool(row["error"]))
+    assert (good["clip"], good["error"], len(good["top"])) == ("ntu_25", None, 3)
+    for row, name in zip(bad, ("holistic_75", "openpose_25"), strict=True):
+        assert row["clip"] == name
+        assert f"found {layout(name).points} points of {name}, expected 25 points of ntu_25" in row["error"]
 
 
 def test_landmarks_of_another_extractor_are_warned_of_once(bundle, landmarks_dir, tmp_path, caplog):

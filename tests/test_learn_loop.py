@@ -89,10 +89,9 @@ def test_a_torn_checkpoint_costs_only_the_epochs_since_the_one_before(clips, tmp
 
 
 def test_clips_that_do_not_fit_are_streamed_and_learnt_from(clips, tmp_path):
-    rows = fit(settings(tmp_path, "train.memory_gb=1e-6", "train.epochs=2"), clips, tmp_path / "t")
-    assert len(rows) == 2
-    held = fit(settings(tmp_path, "train.epochs=2"), clips, tmp_path / "u")
-    assert rows[0]["train/loss"] == pytest.approx(held[0]["train/loss"], rel=0.5)
+    small = ("train.memory_gb=1e-6", "train.epochs=25", "train.lr=0.01")
+    rows = fit(settings(tmp_path, *small), clips, tmp_path / "t")
+    assert rows[-1]["val/top1"] > 0.8
 
 
 def test_without_validation_clips_the_last_epoch_is_kept(tmp_path):

@@ -60,5 +60,15 @@ def test_a_store_that_cannot_be_reached_does_not_stop_a_training(clips, tmp_path
     assert caplog.text.count("training goes on without it") == 1
 
 
+def test_without_git_all_but_the_commit_is_recorded(clips, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    config = settings(tmp_path, "mlflow.enabled=true", "train.epochs=1")
+    distribute.train(config, clips, tmp_path / "train")
+    (run,) = runs(config)
+    assert run.info.status == "FINISHED"
+    assert "train/loss" in run.data.metrics
+    assert "raysign.version" in run.data.tags and "git.commit" not in run.data.tags
+
+
 def test_dotted_names_of_params_are_those_of_overrides():
     assert tracking.flat({"train": {"lr": 0.1}, "name": "a"}) == {"train.lr": "0.1", "name": "a"}

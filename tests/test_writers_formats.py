@@ -13,6 +13,7 @@ from made_conversions import as_fsl, convert, filled, listed, read_back
 from raysign import schema, store
 from raysign.errors import ConfigError
 from raysign.sources import landmark_parquet
+from raysign.writers._clips import LEAST
 
 
 def test_asl_signs_have_543_rows_a_frame_in_the_order_and_types_of_the_original(tmp_path):
@@ -36,7 +37,7 @@ def test_arrays_of_pictures_have_a_half_subtracted_and_zeros_where_nothing_is_se
     assert x.shape == (1, 3, 6, 18, 2)  # of the longest clip and the most persons of all splits
     before = content["ÿ/Straße"][1]
     seen = np.isfinite(before.visibility.transpose(1, 2, 0))
-    np.testing.assert_array_equal(x[0, 0][seen], before.values[..., 0].transpose(1, 2, 0)[seen] - np.float32(0.5))
+    np.testing.assert_allclose(x[0, 0][seen], before.values[..., 0].transpose(1, 2, 0)[seen] - 0.5, 0, LEAST)
     np.testing.assert_array_equal(x[0, 2][seen], before.visibility.transpose(1, 2, 0)[seen])
     assert not x[0][:, ~seen].any()
     names, labels = pickle.loads((tmp_path / "out/test_label.pkl").read_bytes())
@@ -50,7 +51,7 @@ def test_a_pickle_has_16_bits_unless_32_are_wanted_and_opens_with_the_older_nump
     data = (tmp_path / "half/annotations.pkl").read_bytes()
     assert b"numpy.core.multiarray" in data and b"numpy._core" not in data
     for identity, (_, found) in read_back(tmp_path / "whole", whole).items():
-        np.testing.assert_array_equal(found.values, content[identity][1].values)
+        np.testing.assert_allclose(found.values, content[identity][1].values, 0, LEAST)
         np.testing.assert_array_equal(found.visibility, content[identity][1].visibility)
 
 
@@ -70,7 +71,7 @@ def test_keypoints_of_the_filipino_signs_are_those_of_the_layout_with_their_mask
         assert json.loads(str(found["meta"]))["id"] == "ÿ/Straße"
     before = as_fsl(content["ÿ/Straße"][1])
     np.testing.assert_array_equal(mask, np.isfinite(before.visibility[0]))
-    np.testing.assert_array_equal(x, np.nan_to_num(before.values[0, ..., :2]))
+    np.testing.assert_allclose(x, np.nan_to_num(before.values[0, ..., :2]), 0, LEAST)
     np.testing.assert_array_equal(times, [0, 40, 80, 120, 160, 200])
     labels = (tmp_path / "out/test_labels.csv").read_text().splitlines()
     assert labels == ["file,gloss,cat,occluded", f"{file.stem},0,0,{labels[1][-1]}"]
@@ -91,7 +92,7 @@ def test_a_pose_file_names_its_points_and_holds_pixels(tmp_path):
     values, confidence = numbers[: 6 * 75 * 3].reshape(6, 75, 3), numbers[6 * 75 * 3 :].reshape(6, 75)
     before = content["ÿ/Straße"][1]
     np.testing.assert_array_equal(confidence, np.nan_to_num(before.visibility[0]))
-    np.testing.assert_allclose(values, np.nan_to_num(before.values[0] * [640, 480, 1]), 1e-6)
+    np.testing.assert_allclose(values, np.nan_to_num(before.values[0] * [640, 480, 1]), 1e-6, LEAST)
 
 
 # ---------------------------------------------------------------- real recordings

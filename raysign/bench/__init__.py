@@ -3,10 +3,11 @@
 import inspect
 from collections.abc import Callable, Iterable
 
-import yaml
+from pydantic import create_model
 
+from raysign.config import value_of
 from raysign.errors import ConfigError, nearest
-from raysign.kinds import members
+from raysign.kinds import members, validated
 
 
 def benchmarks() -> dict[str, str]:
@@ -15,12 +16,21 @@ def benchmarks() -> dict[str, str]:
 
 
 def arguments(run: Callable, options: Iterable[str]) -> dict:
-    """`key=value` words as keyword arguments of a benchmark's `run`; ConfigError for an unknown key."""
+    """`key=value` words as keyword arguments of a benchmark's `run`; a word alone is a tuple where one is wanted.
+
+    ConfigError for an unknown key, a value of another type than the parameter's, and a parameter that must be given.
+    """
     known = inspect.signature(run).parameters
-    found = {}
+    told = {}
     for option in options:
         key, equals, value = option.partition("=")
         if not equals or key not in known:
             raise ConfigError(f"{option}: expected KEY=VALUE with a key of {', '.join(known)}{nearest(key, known)}")
-        found[key] = yaml.safe_load(value)
-    return found
+        read = value_of(value)
+        told[key] = (read,) if isinstance(read, str) and isinstance(known[key].default, tuple) else read
+    missing = [key for key, one in known.items() if one.default is one.empty and key not in told]
+    if missing:
+        raise ConfigError(f"{missing[0]}: missing; give it as {missing[0]}=VALUE")
+    fields: dict = {key: (one.annotation, ... if key in missing else one.default) for key, one in known.items()}
+    made = validated(create_model("Arguments", **fields), told)
+    return {key: getattr(made, key) for key in told}

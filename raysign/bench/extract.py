@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from raysign import config, engine, pipeline
+from raysign import config, engine, pipeline, store
 from raysign.bench._agreement import agreement
 from raysign.errors import RaysignError
 from raysign.extract import models
@@ -91,8 +91,8 @@ def _engine(settings: config.Config, out: Path, workers: int) -> dict:
     cpu, wall = time.process_time(), time.perf_counter()
     card = pipeline.extract(settings.model_copy(update={"out": out, "extract": extract}))
     driver, wall = time.process_time() - cpu, time.perf_counter() - wall
-    root = Path(settings.source.path)
-    files = [str(root / clip) for clip in card["seen"]["clips"]]
+    read = store.read_columns(out / "landmarks", "source", "error").to_pylist()
+    files = [row["source"] for row in read if not row["error"]]
     shutil.rmtree(out)
     return {
         "frames": card["counts"]["frames"], "cpu": card["speed"]["cpu_seconds"] + driver, "driver": driver,

@@ -32,7 +32,7 @@ LAYOUT_OF = {75: "holistic_75", 543: "holistic_543"}
 MADE = 2000  # different files; more clips are the same files under further names
 
 
-def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[str, ...] | str = ("shoulder_centered",),
+def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[str, ...] = ("shoulder_centered",),
         repeats: int = 3, sample: int = 300, cpus: int | None = None, memory: bool = True) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
@@ -41,7 +41,9 @@ def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[s
     repeats: each time is the best of so many. sample: files that the baselines read. memory: also run with a tenth of
     the clips and compare the peak memory.
     """
-    recipes = _recipes(LAYOUT_OF[points]) if recipes == "all" else tuple(recipes)
+    if points not in LAYOUT_OF:
+        raise ConfigError(f"points: found {points}, expected {' or '.join(map(str, LAYOUT_OF))}")
+    recipes = _recipes(LAYOUT_OF[points]) if recipes == ("all",) else recipes
     files, few = made_files(clips, points, frames), made_files(max(1, clips // 10), points, frames)
     cluster = config.Ray.model_validate({"cpus": cpus})
     engine.connect(cluster)
@@ -82,23 +84,40 @@ def _recipes(layout: str) -> tuple[str, ...]:
 
 
 def made_files(count: int, points: int, frames: int) -> Path:
-    """A folder of `<gloss>/<clip>_landmarks.parquet`, kept in the user's cache between runs."""
-    folder = user_cache_path("raysign") / "bench" / f"landmarks-{points}x{frames}-{count}"
+    """A folder of `<gloss>/<clip>_landmarks.parquet`, kept in the user's cache between runs.
+
+    One that was made in another way, by an earlier raysign or numpy, gives way to a new one.
+    """
+    home, name = user_cache_path("raysign") / "bench", f"landmarks-{points}x{frames}-{count}"
+    folder = home / f"{name}-{store.fingerprint([MADE, _table(0, points, 10).to_pydict()])}"
     if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        layout = LAYOUT_OF[points]
-        parts = list(LAYOUTS[layout].slices)
-        fresh = Path(tempfile.mkdtemp(prefix="making-", dir=folder.parent))
-        for number in range(50):
-            (fresh / f"sign{number:02d}").mkdir()
-        names = [fresh / f"sign{number % 50:02d}" / f"clip{number:06d}_landmarks.parquet" for number in range(count)]
-        for number, path in enumerate(names):
-            if number < MADE:
-                pq.write_table(pa.table(rows(_made.landmarks(number, layout, frames), parts, pa.float64())), path)
-            else:
-                _same(names[number % MADE], path)
-        fresh.rename(folder)
+        home.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix="making-", dir=home))
+        try:
+            _make(fresh, count, points, frames)
+            for stale in home.glob(f"{name}-*"):
+                shutil.rmtree(stale)
+            fresh.rename(folder)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     return folder
+
+
+def _make(folder: Path, count: int, points: int, frames: int) -> None:
+    for number in range(50):
+        (folder / f"sign{number:02d}").mkdir()
+    names = [folder / f"sign{number % 50:02d}" / f"clip{number:06d}_landmarks.parquet" for number in range(count)]
+    for number, path in enumerate(names):
+        if number < MADE:
+            pq.write_table(_table(number, points, frames), path)
+        else:
+            _same(names[number % MADE], path)
+
+
+def _table(number: int, points: int, frames: int) -> pa.Table:
+    layout = LAYOUT_OF[points]
+    return pa.table(rows(_made.landmarks(number, layout, frames), list(LAYOUTS[layout].slices), pa.float64()))
 
 
 def _same(file: Path, name: Path) -> None:

@@ -25,7 +25,8 @@ def run(path: str, seeds: int = 3, out: str | None = None) -> dict:
 
 
 def _measured(path: str, seeds: int, out: Path) -> dict:
-    base = [path, f"out={out}", "mlflow.enabled=false", "evaluate.split=test", "split.kind=signer"]
+    split = ["evaluate.split=test", "split.kind=signer", "split.val_signers=[]"]
+    base = [path, f"out={out}", "mlflow.enabled=false", *split]
     settings = config.load(base)
     pipeline.landmarks(settings)
     signers = _signers(settings.landmarks_dir)
@@ -46,5 +47,8 @@ def _measured(path: str, seeds: int, out: Path) -> dict:
 
 
 def _signers(landmarks_dir: Path) -> Counter[str]:
-    """Clips of each signer."""
-    return Counter(name for name in store.read_columns(landmarks_dir, "signer")["signer"].to_pylist() if name)
+    """Clips of each signer, without those that prepare leaves out."""
+    gone = set((store.read_card(landmarks_dir) or {}).get("gone", ()))
+    rows = store.read_columns(landmarks_dir, "id", "gloss", "signer", "error").to_pylist()
+    good = [row for row in rows if row["gloss"] and not row["error"] and row["id"] not in gone]
+    return Counter(row["signer"] for row in good if row["signer"])

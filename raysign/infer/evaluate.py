@@ -1,7 +1,7 @@
 """A bundle scored on one split of the clips: a table of predictions, figures and a page."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from raysign import __version__, schema, store
 from raysign.errors import BundleError, StoreError, nearest
-from raysign.infer.predictor import Predictor, top
+from raysign.infer.predictor import Predictor, difference, named, top
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
 from raysign.learn.loop import read_metrics
@@ -78,17 +78,8 @@ def _check(bundle: Bundle, card: dict, clips_dir: Path) -> None:
     if differing:
         key = differing[0]
         raise BundleError(f"{clips_dir}: found prepare.{key}={theirs.get(key)!r}, expected {mine.get(key)!r}; {step}")
-    skeleton, found = bundle.skeleton, of_dict(card["skeleton"])
-    if (found.parts, list(card["channels"])) != (skeleton.parts, list(bundle.channels)):
-        has = f"{found.points} points of {_named(card['channels'])}"
-        wants = f"{skeleton.points} of {_named(bundle.channels)}"
-        raise BundleError(f"{clips_dir}: found {has}, expected {wants}; {step}")
-
-
-def _named(channels: Sequence[str]) -> str:
-    """The channels in a line, of many the first three and the last."""
-    few = channels if len(channels) < 9 else (*channels[:3], "...", channels[-1])
-    return ", ".join(few)
+    if unlike := difference(bundle, of_dict(card["skeleton"]), card["channels"]):
+        raise BundleError(f"{clips_dir}: {unlike}; {step}")
 
 
 def _shards_of(clips_dir: Path, split: str, labels: list[str]) -> Iterator[pa.Table]:
@@ -151,7 +142,7 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
         ("dropped clips", dropped),
         (
             "recipe",
-            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {_named(card['channels'])}",
+            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {named(card['channels'])}",
         ),
         ("model", f"{bundle.config.model.kind}, {sum(p.numel() for p in bundle.network.parameters()):,} weights"),
         ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),

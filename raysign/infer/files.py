@@ -49,12 +49,10 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "
 
 def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
     """(name, probabilities or the error) of each clip, in order."""
-    settings = predictor.bundle.config.prepare
-    recipe = kind_module("prepare", settings.kind)
     prepared: list = []
     for _, found in some:
         try:
-            prepared.append(found if isinstance(found, RaysignError) else recipe.apply(found, settings))
+            prepared.append(found if isinstance(found, RaysignError) else predictor.prepared(found))
         except RaysignError as error:
             prepared.append(error)
     clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
@@ -152,6 +150,11 @@ class Reader:
             name: None for name in ("gloss", "signer", "split", "id") if getattr(trained, name) not in _keys(path)
         }
         options = trained.model_copy(update={**lacking, "path": path})
+        clips, shape = source.arranged(path, options)
+        if options.gloss is None and not clips and shape[0] > 1:  # the labels told how many clips there are
+            one, many = (1, *shape), (shape[0], 1, *shape[1:])
+            step = f"make it {one} for one clip, {many} for {shape[0]}, each of one frame"
+            raise SourceError(f"{path}: found `{options.values}` of shape {shape}, expected an axis more; {step}")
         for ref in source.clips(options):
             yield from self._one(ref.id, source.read, ref, options)
 

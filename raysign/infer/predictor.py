@@ -9,6 +9,7 @@ from raysign.errors import BundleError
 from raysign.kinds import kind_module
 from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
+from raysign.skeleton import Skeleton, layout
 
 MOST_FRAMES = 16384  # of a batch, padding counted: bounds the memory of long clips whatever `batch` is
 
@@ -40,10 +41,23 @@ class Predictor:
         return found
 
     def predict(self, landmarks: Sequence[Landmarks], batch: int = 64) -> np.ndarray:
-        """As `probabilities`, of landmarks through the bundle's own recipe. ClipError when one holds nothing to use."""
+        """As `probabilities`, of landmarks through the bundle's own recipe. Raises what `prepared` does."""
+        return self.probabilities([self.prepared(one) for one in landmarks], batch)
+
+    def prepared(self, landmarks: Landmarks) -> np.ndarray:
+        """The clip that the bundle's own recipe makes, (M, T, V, C).
+
+        ClipError when the landmarks hold nothing to use, ConfigError or BundleError when they are of a layout that the
+        recipe makes no clips of, or other ones than those of training.
+        """
         settings = self.bundle.config.prepare
         recipe = kind_module("prepare", settings.kind)
-        return self.probabilities([recipe.apply(one, settings) for one in landmarks], batch)
+        form = (recipe.skeleton(settings, landmarks.layout), recipe.channels(settings, landmarks.layout))
+        if unlike := difference(self.bundle, *form):
+            raise BundleError(
+                f"landmarks of {layout(landmarks.layout).name}: {unlike}; give it those it was trained on"
+            )
+        return recipe.apply(landmarks, settings)
 
     def _check(self, clip: np.ndarray) -> None:
         wanted = (self.points, len(self.bundle.channels))
@@ -76,6 +90,22 @@ def _batches(clips: Sequence[np.ndarray], batch: int) -> Iterator[np.ndarray]:
         if place == len(order) or len(rows) > batch or len(rows) * sizes[rows].max(axis=0).prod() > MOST_FRAMES:
             yield order[start:place]
             start = place
+
+
+def difference(bundle: Bundle, skeleton: Skeleton, channels: Sequence[str]) -> str:
+    """What of clips with these points and channels is not as the bundle's clips are; empty when all is."""
+    if tuple(channels) != bundle.channels:
+        return f"found channels {named(channels)}, expected {named(bundle.channels)}"
+    if skeleton == bundle.skeleton:
+        return ""
+    found, wanted = (f"{one.points} points of {one.name}" for one in (skeleton, bundle.skeleton))
+    return f"found {found}, expected {wanted}" + (" with other parts or bones" if found == wanted else "")
+
+
+def named(channels: Sequence[str]) -> str:
+    """The channels in a line, of many the first three and the last."""
+    few = channels if len(channels) < 9 else (*channels[:3], "...", channels[-1])
+    return ", ".join(few)
 
 
 def top(probabilities: np.ndarray, labels: list[str], k: int = 5) -> list[tuple[str, float]]:

@@ -64,6 +64,7 @@ class Tracker:
         quiet()
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        all_tags = [RunTag(name, value) for name, value in {**environment(), **tags}.items()]
         client = MlflowClient(self.uri)
         self.told = 0
         known = self._known(client)
@@ -74,7 +75,6 @@ class Tracker:
             if known
             else [Param(name, value[:6000]) for name, value in flat(self.settings.model_dump(mode="json")).items()]
         )
-        all_tags = [RunTag(name, value) for name, value in {**environment(), **tags}.items()]
         client.update_run(self.run_id, status="RUNNING")
         for first in range(0, len(params), 100):
             client.log_batch(self.run_id, params=params[first : first + 100])
@@ -146,8 +146,11 @@ def environment() -> dict[str, str]:
 
     import torch
 
-    git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     found = {"raysign.version": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    try:
+        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return found
     return found | ({"git.commit": git.stdout.strip()} if git.returncode == 0 else {})
 
 

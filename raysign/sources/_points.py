@@ -35,7 +35,8 @@ def landmarks(values: np.ndarray, visibility: np.ndarray, layout: str, place: st
         raise ClipError(f"{place}: no point is seen in any of {values.shape[1]} frames")
     nan = np.float32(np.nan)
     clipped = np.clip(visibility, 0, 1).astype(np.float32)
-    xyz = np.where(seen[..., None], values.astype(np.float32), nan)
+    xyz = values.astype(np.float32)
+    xyz[~seen] = nan
     return Landmarks(xyz, np.where(seen, clipped, nan), layout, **about)
 
 

@@ -79,7 +79,7 @@ def clips(options: Options) -> list[ClipRef]:
 
 
 def _clips_of(file: Path, relative: Path, options: Options) -> list[ClipRef]:
-    clip_axis, shape = _shape(file, options)
+    clip_axis, shape = arranged(file, options)
     count = shape[0] if clip_axis else 1
     name = relative.with_suffix("").as_posix()
     default = [f"{name}/{i:06d}" for i in range(count)] if clip_axis else [name]
@@ -102,7 +102,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     """
     file = Path(ref.path)
     try:
-        clip_axis, _ = _shape(file, options)
+        clip_axis, _ = arranged(file, options)
         array = mapped(str(file), ref.stamp, options.values)
         lengths = load(str(file), ref.stamp, options.lengths).reshape(-1) if options.lengths else None
     except SourceError as error:
@@ -211,7 +211,7 @@ def _trailing(shape: tuple[int, ...], options: Options) -> int:
     return 0
 
 
-def _shape(file: Path, options: Options) -> tuple[bool, tuple[int, ...]]:
+def arranged(file: Path, options: Options) -> tuple[bool, tuple[int, ...]]:
     """Whether the values have an axis of clips, and their shape. SourceError when it does not fit the layout."""
     shape = shape_of(str(file), store.stamp(file) if file.exists() else "", options.values)
     lead = len(shape) - _trailing(shape, options)

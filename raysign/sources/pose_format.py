@@ -5,6 +5,7 @@ of some of its points, too: the others are not seen); OpenPose becomes openpose_
 file is a skeleton of its own, a part for each component. Points in metres (POSE_WORLD_LANDMARKS) are left out.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import accumulate
@@ -78,16 +79,17 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
     if not (header.width and header.height):
         raise ClipError(f"{ref.path}: an image of {header.width} x {header.height} pixels, expected its size")
     layout, kept, places = _layout(header.components)
-    sure = np.nan_to_num(body.confidence).clip(0, 1)
+    sure = np.fmin(np.fmax(body.confidence, 0), 1)  # NaN is 0
     people = np.argsort(-sure.sum((0, 2)), kind="stable")[: options.persons]
-    taken = np.moveaxis(body.values[:, people][:, :, kept, :3], 1, 0)
+    taken = np.moveaxis(body.values[:, :, kept, :3][:, people], 1, 0)
     values = np.zeros((*taken.shape[:2], skeleton.layout(layout).points, 3), np.float32)
     confidence = np.zeros(values.shape[:3], np.float32)
     values[:, :, places, : taken.shape[-1]] = taken
-    confidence[:, :, places] = np.moveaxis(sure[:, people][:, :, kept], 1, 0)
+    confidence[:, :, places] = np.moveaxis(sure[:, :, kept][:, people], 1, 0)
     with np.errstate(invalid="ignore"):  # damaged numbers, which are not seen
-        values[..., :2] /= np.array([header.width, header.height], np.float32)
-    if (np.abs(values[..., 2], where=confidence > 0, out=np.zeros_like(confidence)) > PIXELS_FROM).any():
+        values[..., 0] /= header.width
+        values[..., 1] /= header.height
+    if ((np.abs(values[..., 2]) > PIXELS_FROM) & (confidence > 0)).any():
         values[..., 2] /= header.width
     fps = body.fps if 0 < body.fps < np.inf else 0.0
     found = landmarks(values, confidence, layout, ref.path, fps=fps, width=header.width, height=header.height)
@@ -96,19 +98,18 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
 
 def _within_the_image(found: Landmarks) -> Landmarks:
     """Hands and face no surer than they are inside the image, as raysign's own landmarks have it."""
-    visibility = found.visibility.copy()
+    most = skeleton.border_visibility(found.values[..., :2])
     for part, where in skeleton.layout(found.layout).slices.items():
-        if part in ("face", "left_hand", "right_hand"):
-            border = skeleton.border_visibility(found.values[:, :, where, :2])
-            visibility[:, :, where] = np.minimum(visibility[:, :, where], border)
-    return replace(found, visibility=visibility)
+        if part not in ("face", "left_hand", "right_hand"):
+            most[:, :, where] = 1
+    return replace(found, visibility=np.minimum(found.visibility, most))
 
 
 # ---------------------------------------------------------------- what the header's points are to us
 
 
 @lru_cache(maxsize=16)  # the files of a set have one header
-def _layout(components: tuple[Component, ...]) -> tuple[str, np.ndarray, np.ndarray]:
+def _layout(components: tuple[Component, ...]) -> tuple[str, slice | np.ndarray, slice | np.ndarray]:
     """The layout of a file; its points that are kept, and where in the layout each of them goes."""
     starts = [0, *accumulate(len(component.points) for component in components)]
     placed = list(zip(components, starts, strict=False))
@@ -118,9 +119,15 @@ def _layout(components: tuple[Component, ...]) -> tuple[str, np.ndarray, np.ndar
         pairs = [_pairs(component, start, known) for component, start in used]
         if all(pairs):
             kept, places = zip(*(pair for some in pairs for pair in some), strict=True)
-            return name, np.array(kept), np.array(places)
+            return name, _at(kept), _at(places)
     kept = [start + i for component, start in used for i in range(len(component.points))]
-    return skeleton.text_of(_own([component for component, _ in used])), np.array(kept), np.arange(len(kept))
+    return skeleton.text_of(_own([component for component, _ in used])), _at(kept), slice(len(kept))
+
+
+def _at(points: Sequence[int]) -> slice | np.ndarray:
+    """An index of these points, a slice where they follow each other: that reads many times as fast."""
+    first, after = points[0], points[-1] + 1
+    return slice(first, after) if list(points) == list(range(first, after)) else np.array(points)
 
 
 def _pairs(component: Component, start: int, known: Skeleton) -> list[tuple[int, int]]:

@@ -2,8 +2,8 @@
 
 class Options(Section)                kind (its file's name), and what can be chosen
 LAYOUTS: tuple of names               layouts it can hold, side by side too; empty: any, but one for all clips
-LOSES: str                            what of LANDMARKS does not come back, in a sentence, besides splits other than
-                                      train, val and test, which none of them holds
+LOSES: str                            what of LANDMARKS does not come back, in a sentence, besides what none of them
+                                      holds: splits other than train, val and test, and notes
 READ_BY: str                          the kind of source that reads it back
 left_out(clip, options) -> str        why a clip cannot be held, as far as is known before it is read; "" when it can
 write(clips, landmarks, out, options) -> list
@@ -30,7 +30,7 @@ from raysign.errors import ConfigError, StoreError
 from raysign.kinds import Section, kind_module
 from raysign.writers._clips import Plan, plan, stream
 
-_LOSES = "A split that is none of train, val and test is lost."
+_LOSES = "Splits other than train, val and test, and notes of what was damaged, are lost."
 
 
 def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:

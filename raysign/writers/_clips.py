@@ -132,6 +132,17 @@ def several(clip: Clip) -> str:
     return f"{clip.persons} persons, and the format holds one" if clip.persons != 1 else ""
 
 
+LEAST = 6e-8  # the least number that is not zero in 16 bits
+
+
+def off_origin(x: np.ndarray, seen: np.ndarray) -> None:
+    """Move, in place, seen points that are zero in every coordinate by LEAST: readers take zeros for unseen.
+
+    x: (..., C) floats of 16 bits or more. seen: (...) bool.
+    """
+    x[seen & ~x.any(-1), 0] = LEAST
+
+
 def zeros_on_disk(path: Path, shape: tuple[int, ...]) -> np.memmap:
     """A new npy file of float32 zeros, as an array whose changes go there. OSError when the disk has no room for it."""
     array = np.lib.format.open_memmap(path, "w+", np.float32, shape)

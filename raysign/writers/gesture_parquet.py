@@ -19,7 +19,7 @@ from raysign.writers._labels import numbers
 from raysign.writers._landmark_rows import rows, write_list, write_rows
 
 LAYOUTS = ("holistic_543", "holistic_75")
-LOSES = "The category, frames a second and the picture's size are lost."
+LOSES = "Features, the category, frames a second and the picture's size are lost."
 READ_BY = "landmark_parquet"
 
 

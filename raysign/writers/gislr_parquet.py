@@ -21,8 +21,8 @@ from raysign.writers._landmark_rows import rows, write_list, write_rows
 
 LAYOUTS = ("holistic_543", "holistic_75")
 LOSES = (
-    "Visibility (a seen pose reads as 1, hands and face by their distance from the border), the category, frames a "
-    "second and the picture's size are lost; clips without a face come back with one that is never seen."
+    "Visibility (a seen pose reads as 1, hands and face by their distance from the border), features, the category, "
+    "frames a second and the picture's size are lost; clips without a face come back with one that is never seen."
 )
 READ_BY = "landmark_parquet"
 _PARTS = ("face", "left_hand", "pose", "right_hand")

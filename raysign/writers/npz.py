@@ -16,7 +16,7 @@ from raysign.skeleton import layout
 from raysign.writers._clips import Clip, several, zeros_on_disk
 
 LAYOUTS = ()
-LOSES = "The category, frames a second and the picture's size are lost."
+LOSES = "Features, the category, frames a second and the picture's size are lost."
 READ_BY = "npz"
 
 

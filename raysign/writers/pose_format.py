@@ -18,13 +18,13 @@ from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import LAYOUTS as KNOWN
 from raysign.sources.pose_format import NAMES
-from raysign.writers._clips import Clip
+from raysign.writers._clips import Clip, off_origin
 
 LAYOUTS = ("holistic_543", "holistic_75", "hands_42", "pose_33")
 LOSES = (
-    "The category, points of visibility 0, the last bits of x and y, and split and signer of clips without a gloss are "
-    "lost; hands and face come back no surer than their distance from the border, persons with the surest first, a "
-    "picture of unknown size as 1000 x 1000."
+    "Features, the category, points of visibility 0, the last bits of x and y, and split and signer of clips without a "
+    "gloss are lost; hands and face come back no surer than their distance from the border, persons with the surest "
+    "first, a picture of unknown size as 1000 x 1000."
 )
 READ_BY = "pose_format"
 _UNKNOWN = "_"
@@ -85,7 +85,9 @@ def _file(found: Landmarks) -> bytes:
     header = struct.pack("<f4H", 0.2, width, height, 0, len(components))
     header += b"".join(_component(*component) for component in components)
     persons, frames = found.values.shape[:2]
-    values = np.nan_to_num(found.values * np.array([width, height, 1], np.float32)).swapaxes(0, 1)
+    values = np.nan_to_num(found.values * np.array([width, height, 1], np.float32))
+    off_origin(values, np.isfinite(found.visibility))
+    values = values.swapaxes(0, 1)
     confidence = np.nan_to_num(found.visibility).swapaxes(0, 1)
     body = struct.pack("<fIH", found.fps, frames, persons)
     return header + body + values.astype("<f4").tobytes() + confidence.astype("<f4").tobytes()

@@ -22,12 +22,12 @@ from raysign.skeleton import layout
 from raysign.sources.pyskl_pickle import UNSPLIT
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers import _labels
-from raysign.writers._clips import Clip
+from raysign.writers._clips import Clip, off_origin
 
 LAYOUTS = ()
 LOSES = (
-    "Numbers have float16's 11 bits, unless to.float32; the signer, the category, frames a second and points of "
-    "visibility 0 are lost; with two channels z, with three the picture's size."
+    "Numbers have float16's 11 bits, unless to.float32; features, the signer, the category, frames a second and "
+    "points of visibility 0 are lost; with two channels z, with three the picture's size."
 )
 READ_BY = "pyskl_pickle"
 _COPIES = 3  # of all numbers, in memory at once: the arrays, the pickle, and the pickle under older names
@@ -72,9 +72,11 @@ def _arrays(found: Landmarks, options: Options) -> dict[str, Any]:
     x = found.values[..., :channels]
     x = x * np.array([width, height], np.float32) if channels == 2 else x
     kind = np.float32 if options.float32 else np.float16
+    keypoint = np.nan_to_num(x).astype(kind)
+    off_origin(keypoint, np.isfinite(found.visibility))
     return {
         "img_shape": (height, width), "original_shape": (height, width),
-        "keypoint": np.nan_to_num(x).astype(kind), "keypoint_score": np.nan_to_num(found.visibility).astype(kind),
+        "keypoint": keypoint, "keypoint_score": np.nan_to_num(found.visibility).astype(kind),
     }  # fmt: skip
 
 

@@ -19,12 +19,13 @@ from raysign.schema import Landmarks
 from raysign.skeleton import layout
 from raysign.sources.stgcn_npy import SCORED
 from raysign.writers import _labels
-from raysign.writers._clips import Clip, zeros_on_disk
+from raysign.writers._clips import Clip, off_origin, zeros_on_disk
 
 LAYOUTS = ()
 LOSES = (
-    "The signer, the category, frames a second, the picture's size and frames at the end in which nothing is seen are "
-    "lost; so is the visibility, or where `scored` z, points of visibility 0 and the last bit of x and y."
+    "Features, the signer, the category, frames a second, the picture's size, persons never seen and frames at the end "
+    "in which nothing is seen are lost; so is the visibility, or where `scored` z, points of visibility 0 and the last "
+    "bit of x and y."
 )
 READ_BY = "stgcn_npy"
 
@@ -73,11 +74,14 @@ def write(clips: list[Clip], landmarks: Iterable[tuple[int, Landmarks]], out: Pa
 
 def _array(found: Landmarks, scored: bool) -> np.ndarray:
     """(C, T, V, M) float32, zeros where a point is not seen."""
-    x = found.values.copy()
+    x, seen = found.values.copy(), np.asarray(np.isfinite(found.values).all(-1))
+    if scored:
+        x[..., 2] = 0
+    off_origin(x, seen)
     if scored:
         x[..., :2] -= 0.5
         x[..., 2] = found.visibility
-    x[~np.isfinite(found.values).all(-1)] = 0
+    x[~seen] = 0
     return x.transpose(3, 1, 2, 0)
 
 
