@@ -8,10 +8,8 @@ import logging
 import os
 import re
 import secrets
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from raysign import config, errors
@@ -35,7 +33,7 @@ def connect(settings: config.Ray, dashboard: bool = False) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        with warnings.catch_warnings(), _without(b"Set ray log level"):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address:
                 ray.init(address=address, **common)
@@ -48,21 +46,6 @@ def connect(settings: config.Ray, dashboard: bool = False) -> None:
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
     quiet()
-
-
-@contextmanager
-def _without(words: bytes) -> Iterator[None]:
-    """Standard error, also that of compiled code, without lines that have these words; the others come at the end."""
-    with tempfile.TemporaryFile() as told:
-        kept = os.dup(2)
-        os.dup2(told.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            told.seek(0)
-            os.write(2, b"".join(line for line in told if words not in line))
 
 
 def quiet() -> None:
