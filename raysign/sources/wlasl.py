@@ -34,7 +34,9 @@ class Options(Section):
     classes: AnyPath | None = Field(
         None, description="names of the classes of nslt_N.json; None: wlasl_class_list.txt beside the list"
     )
-    subset: Literal[100, 300, 1000, 2000] | None = Field(None, description="the first glosses of the list; None: all")
+    subset: int | None = Field(
+        None, ge=1, description="the first glosses of the list, which begins with the commonest; None: all"
+    )
     cut: bool = Field(
         True, description="take the frames that the lists name; false: the videos have been cut to them already"
     )
