@@ -138,3 +138,22 @@ def test_an_encoder_can_be_given_some_of_the_channels():
     assert not torch.equal(net(x[..., [1, 0, 2, 3]], frames, persons), plain)
     with pytest.raises(ConfigError, match=r"model.inputs: found 'w', expected some of x, y, z, visibility"):
         build(config.load(["source.kind=synthetic", "model.inputs=[w]"]), SKELETONS[0], CHANNELS, Labels(["a", "b"]))
+
+
+def test_an_encoder_can_be_given_all_but_some_of_the_channels():
+    trees = [
+        config.load(["source.kind=synthetic", f"model.inputs={names}"]) for names in ("[x, y, z]", "[-visibility]")
+    ]
+    some, but = trees
+    x, frames, persons = batch(SKELETONS[0])
+    torch.manual_seed(0)
+    named = build(some, SKELETONS[0], CHANNELS, LABELS).eval()(x, frames, persons)
+    torch.manual_seed(0)
+    assert torch.equal(build(but, SKELETONS[0], CHANNELS, LABELS).eval()(x, frames, persons), named)
+    for names, said in {
+        "[-visibilty]": "did you mean 'visibility'",
+        "[-x, -y, -z, -visibility]": "none of the channels",
+        "[x, -y]": "not both",
+    }.items():
+        with pytest.raises(ConfigError, match=said):
+            build(config.load(["source.kind=synthetic", f"model.inputs={names}"]), SKELETONS[0], CHANNELS, LABELS)

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from raysign.config import Config
-from raysign.errors import ConfigError, nearest
 from raysign.kinds import kind_module
 from raysign.learn.labels import Labels
+from raysign.models._inputs import chosen
 from raysign.models._layers import RowDropout
 from raysign.skeleton import Skeleton
 
@@ -47,12 +47,7 @@ def build(config: Config, skeleton: Skeleton, channels: tuple[str, ...], labels:
 
     ConfigError when the clips lack a channel that `model.inputs` names.
     """
-    inputs = config.model.inputs
-    for name in inputs or ():
-        if name not in channels:
-            raise ConfigError(
-                f"model.inputs: found {name!r}, expected some of {', '.join(channels)}{nearest(name, channels)}"
-            )
-    encoder = kind_module("model", config.model.kind).Encoder(config.model, skeleton, inputs or channels)
+    inputs = chosen(config.model.inputs, channels)
+    encoder = kind_module("model", config.model.kind).Encoder(config.model, skeleton, inputs)
     task = kind_module("task", config.task.kind).Task(config.task, encoder.width, labels)
-    return Recogniser(encoder, task, [channels.index(name) for name in inputs] if inputs else None)
+    return Recogniser(encoder, task, None if inputs == channels else [channels.index(name) for name in inputs])
