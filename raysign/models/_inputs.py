@@ -1,20 +1,26 @@
 """What every encoder lets be chosen."""
 
+from typing import Annotated
+
 from pydantic import Field, field_validator
 
 from raysign.errors import ConfigError, nearest
 from raysign.kinds import Section
 
-
-class Inputs(Section):
-    """What an encoder is given of a clip."""
-
-    inputs: tuple[str, ...] | None = Field(
-        None,
+Names = Annotated[
+    tuple[str, ...] | None,
+    Field(
         min_length=1,
         description="channels it is given, by name and in this order, such as x, y, or all but some, such as "
         "-visibility; None: all of the clip",
-    )
+    ),
+]
+
+
+class Inputs(Section):
+    """What an encoder is given of a clip. One with another default says `inputs: Names = ("-visibility",)`."""
+
+    inputs: Names = None
 
     @field_validator("inputs")
     @classmethod
