@@ -72,6 +72,9 @@ PREDICTIONS = _schema(
         "confidence": pa.float32(),  # probability of `predicted`
         "top": pa.list_(pa.string()),  # the five likeliest, likeliest first
         "probabilities": pa.list_(pa.float32()),  # in the order of the bundle's labels
+        # null where the recogniser's task does not tell
+        "decoded": pa.list_(pa.string()),  # the glosses of the clip, one after the other
+        "predicted_category": pa.string(),
     },
 )
 

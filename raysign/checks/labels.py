@@ -50,11 +50,11 @@ def labels(e: Evidence) -> Iterator[Finding]:
 
 
 def per_gloss(e: Evidence) -> dict[str, Counter]:
-    """Clips of each gloss, by split; a clip without one counts as `all`."""
+    """Clips that each gloss is in, by split; a clip of none counts as `all`."""
     found = defaultdict(Counter)
     for gloss, name in zip(e.about["gloss"], e.about["split"], strict=True):
-        if gloss:
-            found[" ".join(gloss)][name or "all"] += 1
+        for word in set(gloss or ()):
+            found[word][name or "all"] += 1
     return dict(sorted(found.items()))
 
 

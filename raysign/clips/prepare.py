@@ -237,12 +237,12 @@ def _form(layouts: set[str], settings: config.Config) -> tuple[Skeleton, tuple[s
 
 
 def _counts(rows: list[dict]) -> dict:
-    """Clips and frames in all, per split, and per split of each gloss and signer."""
+    """Clips and frames in all, per split, and per split of each signer and of each gloss (that it is in)."""
     tables: dict[str, dict] = {"split": {}, "gloss": {}, "signer": {}}
     for row in rows:
-        names = {"gloss": " ".join(row["gloss"]), "signer": row["signer"] or "unknown"}
         tables["split"][row["split"]] = tables["split"].get(row["split"], 0) + 1
-        for column, name in names.items():
+        names = [("signer", row["signer"] or "unknown"), *(("gloss", word) for word in set(row["gloss"]))]
+        for column, name in names:
             line = tables[column].setdefault(name, dict.fromkeys(schema.SPLITS, 0))
             line[row["split"]] += 1
     whole = {"clips": len(rows), "frames": sum(row["frames"] for row in rows)}

@@ -212,10 +212,11 @@ def _stratified(
 ) -> list[str | None]:
     """Of the clips `among`, the shares of each gloss, the first in the order of `key`; the rest train, at least one.
 
-    What rounding takes from one gloss goes to the next, so that the shares hold over all of them.
+    A sentence counts for itself, and keeps a training clip of each gloss in it. What rounding takes from one gloss
+    goes to the next, so that the shares hold over all of them.
     """
     names: list[str | None] = [None] * len(clips.ids)
-    classes = defaultdict(list)
+    classes, left = defaultdict(list), Counter(word for i in among for word in set(clips.glosses[i]))
     for i in among:
         classes[clips.glosses[i]].append(i)
     owed = dict.fromkeys(shares, 0.0)
@@ -223,11 +224,12 @@ def _stratified(
         members = sorted(classes[gloss], key=key)
         for split, share in shares.items():
             owed[split] += share * len(classes[gloss])
-            take = max(0, min(int(owed[split] + 0.5), len(members) - 1))
-            owed[split] -= take
-            for i in members[:take]:
-                names[i] = split
-            members = members[take:]
+            for i in members[: max(0, int(owed[split] + 0.5))]:
+                if all(left[word] > 1 for word in clips.glosses[i]):
+                    names[i] = split
+                    left.subtract(set(clips.glosses[i]))
+                    owed[split] -= 1
+            members = [i for i in members if names[i] is None]
         for i in members:
             names[i] = "train"
     return names

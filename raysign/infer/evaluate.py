@@ -101,13 +101,13 @@ def _shards_of(clips_dir: Path, split: str, labels: list[str]) -> Iterator[pa.Ta
 def _scored(predictor: Predictor, clips: pa.Table, batch: int) -> pa.Table:
     """The PREDICTIONS rows of some clips, in their order."""
     labels = predictor.bundle.labels
-    found = predictor.probabilities(list(schema.arrays(clips, *_X)), batch)
+    found, told = predictor.answers(list(schema.arrays(clips, *_X)), batch)
     rows = []
-    for who, row in zip(clips.select(_WHO).to_pylist(), found, strict=True):
+    for who, row, columns in zip(clips.select(_WHO).to_pylist(), found, told, strict=True):
         likeliest = top(row, labels)
         name, confidence = likeliest[0]
         more = {"predicted": name, "confidence": confidence, "top": [label for label, _ in likeliest]}
-        rows.append({**who, **more, "probabilities": row})
+        rows.append({**who, **more, **columns, "probabilities": row})
     return schema.to_table(rows, schema.PREDICTIONS)
 
 

@@ -27,7 +27,8 @@ Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks
 
 
 def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "auto") -> Iterator[dict]:
-    """One row for each clip of the files, in their order: file, clip, top [(label, probability)], error (None or why).
+    """One row for each clip of the files, in their order: file, clip, top [(label, probability)], error (None or why),
+    and what else the bundle's task tells, such as `decoded`, the glosses of a sentence.
 
     A file is a video, an image, a landmark Parquet file, a shard of raysign's own landmarks, an npz laid out as those
     the bundle was trained on, or a folder searched through for all of these. What cannot be used is a row with the
@@ -40,15 +41,18 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "
             clips = reader.clips(Path(file))
             while some := list(islice(clips, TOGETHER)):
                 for name, answer in _answers(predictor, some):
-                    good = not isinstance(answer, RaysignError)
-                    likeliest = top(answer, bundle.labels, k) if good else []
-                    yield {"file": str(file), "clip": name, "top": likeliest, "error": None if good else str(answer)}
+                    about = {"file": str(file), "clip": name}
+                    if isinstance(answer, RaysignError):
+                        yield {**about, "top": [], "error": str(answer)}
+                    else:
+                        probabilities, told = answer
+                        yield {**about, "top": top(probabilities, bundle.labels, k), "error": None, **told}
     finally:
         reader.close()
 
 
 def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
-    """(name, probabilities or the error) of each clip, in order."""
+    """(name, (probabilities, what else is told) or the error) of each clip, in order."""
     prepared: list = []
     for _, found in some:
         try:
@@ -56,7 +60,7 @@ def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
         except RaysignError as error:
             prepared.append(error)
     clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
-    rows = iter(predictor.probabilities(clips, TOGETHER))
+    rows = zip(*predictor.answers(clips, TOGETHER), strict=True)
     for (name, _), clip in zip(some, prepared, strict=True):
         yield name, clip if isinstance(clip, RaysignError) else next(rows)
 

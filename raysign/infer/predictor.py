@@ -32,13 +32,19 @@ class Predictor:
 
         clips: (M, T, V, C) float32 arrays without NaN, made by the bundle's recipe. BundleError when they are not.
         """
+        return self.answers(clips, batch)[0]
+
+    def answers(self, clips: Sequence[np.ndarray], batch: int = 64) -> tuple[np.ndarray, list[dict]]:
+        """As `probabilities`, and for each clip what else its task tells: further columns of PREDICTIONS, or none."""
         for clip in clips:
             self._check(clip)
-        found = np.zeros((len(clips), len(self.bundle.labels)), np.float32)
+        found, more = np.zeros((len(clips), len(self.bundle.labels)), np.float32), [{} for _ in clips]
         with torch.inference_mode():
             for rows in _batches(clips, batch):
-                found[rows] = self._run([clips[row] for row in rows])
-        return found
+                found[rows], told = self._run([clips[row] for row in rows])
+                for row, columns in zip(rows, told, strict=True):
+                    more[row] = columns
+        return found, more
 
     def predict(self, landmarks: Sequence[Landmarks], batch: int = 64) -> np.ndarray:
         """As `probabilities`, of landmarks through the bundle's own recipe. Raises what `prepared` does."""
@@ -69,7 +75,7 @@ class Predictor:
         if not np.isfinite(clip).all():
             raise BundleError("clip: found values that are not finite; prepare it with the bundle's recipe")
 
-    def _run(self, clips: list[np.ndarray]) -> np.ndarray:
+    def _run(self, clips: list[np.ndarray]) -> tuple[np.ndarray, list[dict]]:
         """One batch, padded with zeros to its longest clip and most persons."""
         shapes = np.array([clip.shape for clip in clips])
         most, longest = shapes[:, :2].max(axis=0)
@@ -77,7 +83,9 @@ class Predictor:
         for row, clip in zip(x, clips, strict=True):
             row[: clip.shape[0], : clip.shape[1]] = clip
         sent = (torch.from_numpy(array).to(self.device) for array in (x, shapes[:, 1].copy(), shapes[:, 0].copy()))
-        return self.network.task.probabilities(self.network(*sent)).float().cpu().numpy()
+        task, logits = self.network.task, self.network(*sent)
+        told = task.told(logits) if hasattr(task, "told") else [{} for _ in clips]
+        return task.probabilities(logits).float().cpu().numpy(), told
 
 
 def _batches(clips: Sequence[np.ndarray], batch: int) -> Iterator[np.ndarray]:

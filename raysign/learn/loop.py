@@ -84,6 +84,8 @@ def fit(config: configs.Config, network: Recogniser, train: Split, val: Split | 
         save = state.epoch % config.train.checkpoint_every == 0 or state.epoch == config.train.epochs
         if group()[0] == 0:
             _write(config, state, metrics, directory, save)
+            if hasattr(network.task, "watch"):
+                network.task.watch(metrics)
         reporter.report({"epoch": state.epoch, **metrics}, saved=save)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from raysign.report import metrics, plots
 
+SHARES = {"top1": "top-1", "category_top1": "category", "wer": "word errors", "sequence_accuracy": "sequences right"}
 MOST_WRONG = 200  # wrong clips listed; predictions.parquet has them all
 
 
@@ -22,16 +23,25 @@ def page(
     epochs: training's figures, one mapping an epoch (see plots.training_curves). config: the config as YAML.
     Everything is escaped. Errors as of metrics.metrics.
     """
-    figures, matrix = metrics.metrics(table, labels), metrics.confusion(table, labels)
-    wrong = wrong_clips(table)
-    drawn = plots.training_curves(list(epochs))
+    figures = metrics.metrics(table, labels)
+    wrong, drawn = wrong_clips(table), plots.training_curves(list(epochs))
     return _template("report.html").render(
         title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,
-        classes=[{"number": i + 1, "gloss": g, **f} for i, (g, f) in enumerate(figures["per_class"].items())],
-        pairs=metrics.confused_pairs(matrix, labels), wrong=wrong[:MOST_WRONG], wrong_count=len(wrong),
-        confusion=_picture(plots.confusion_matrix(matrix, labels)), f1=_picture(plots.class_f1(figures["per_class"])),
-        curves=_picture(drawn) if drawn else None, numbered=any(plots.undrawable(gloss) for gloss in labels),
+        **(_classes(table, labels, figures["per_class"]) if "per_class" in figures else {}),
+        columns=[(name, title) for name, title in SHARES.items() if name in figures],
+        edits=metrics.edits(table) if metrics.tells(table, "decoded") else [],
+        wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=_picture(drawn) if drawn else None,
     )  # fmt: skip
+
+
+def _classes(table: pa.Table, labels: list[str], per_class: dict[str, dict]) -> dict:
+    """What the page says of glosses one by one."""
+    matrix = metrics.confusion(table, labels)
+    return {
+        "classes": [{"number": i + 1, "gloss": gloss, **row} for i, (gloss, row) in enumerate(per_class.items())],
+        "pairs": metrics.confused_pairs(matrix, labels), "confusion": _picture(plots.confusion_matrix(matrix, labels)),
+        "f1": _picture(plots.class_f1(per_class)), "numbered": any(plots.undrawable(gloss) for gloss in labels),
+    }  # fmt: skip
 
 
 def validation_page(title: str, findings: Sequence, stages: Sequence[dict]) -> str:
@@ -67,7 +77,14 @@ def _numbered(classes: dict[str, dict[str, int]]) -> list[tuple[int, str]]:
 def wrong_clips(table: pa.Table) -> list[dict]:
     """The rows whose answer is not their gloss, the most confident mistakes first, without their probabilities."""
     rows = table.select(["id", "gloss", "signer", "predicted", "confidence", "top"]).to_pylist()
-    wrong = [{**row, "gloss": " ".join(row["gloss"])} for row in rows if row["gloss"] != [row["predicted"]]]
+    answers = [[row["predicted"]] for row in rows]
+    if metrics.tells(table, "decoded"):
+        answers = table["decoded"].to_pylist()
+    wrong = [
+        {**row, "gloss": " ".join(row["gloss"]), "answer": " ".join(answer)}
+        for row, answer in zip(rows, answers, strict=True)
+        if row["gloss"] != answer
+    ]
     return sorted(wrong, key=lambda row: (-row["confidence"], row["id"]))
 
 

@@ -215,6 +215,7 @@ def training_curves(rows: list[dict]) -> bytes | None:
     groups = [
         ("loss", [name for name in names if name.endswith("loss")]),
         ("share of clips", [n for n in names if "/" in n and n.rsplit("/", 1)[1].startswith(("top", "macro", "acc"))]),
+        ("word error rate", [name for name in names if name.endswith("/wer")]),
         ("learning rate", [name for name in names if name.endswith("/lr")]),
     ]
     groups = [(title, members) for title, members in groups if members]

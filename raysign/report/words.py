@@ -7,6 +7,11 @@ from pathlib import Path
 
 from raysign.config import Config
 
+FIGURES = {
+    "wer": "word error rate", "sequence_accuracy": "sequences right", "top1": "top-1", "top5": "top-5",
+    "macro_f1": "macro F1", "category_top1": "category",
+}  # fmt: skip
+
 
 def describe(card: dict, directory: Path) -> str:
     """A stage's card in some lines."""
@@ -45,9 +50,9 @@ def summary(config: Config, metrics: dict) -> str:
     from raysign.learn.tracking import uri_of
 
     home = config.home
+    figures = ", ".join(f"{title} {metrics[name]:.3f}" for name, title in FIGURES.items() if name in metrics)
     lines = [
-        f"{config.evaluate.split}: top-1 {metrics['top1']:.3f}, top-5 {metrics['top5']:.3f}, "
-        f"macro F1 {metrics['macro_f1']:.3f} on {metrics['count']} clips",
+        f"{config.evaluate.split}: {figures} on {metrics['count']} clips",
         f"report:  {home / 'evaluation' / 'report.html'}",
         f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
     ]
@@ -58,7 +63,14 @@ def summary(config: Config, metrics: dict) -> str:
 
 
 def answer(row: dict) -> str:
-    """One clip's likeliest glosses, or why it could not be used. row: of infer.files.predict."""
+    """One clip's likeliest glosses, the glosses of a sentence, or why it could not be used. row: of infer.files.predict.
+
+    Where sequences are told, those of one gloss are shown as that gloss, its probability and others it could be.
+    """
     if row["error"]:
         return row["error"] if row["error"].startswith(row["clip"]) else f"{row['clip']}: {row['error']}"
-    return f"{row['clip']}  " + "  ".join(f"{name} {share:.2f}" for name, share in row["top"])
+    likeliest = "  ".join(f"{name} {share:.2f}" for name, share in row["top"])
+    decoded, category = row.get("decoded"), row.get("predicted_category")
+    if decoded is not None and len(decoded) != 1:  # which one gloss it could be says nothing of a sentence
+        likeliest = " ".join(decoded) or "(no gloss)"
+    return f"{row['clip']}  {likeliest}" + (f"  ({category})" if category else "")

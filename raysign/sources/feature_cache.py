@@ -22,7 +22,7 @@ from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._plain_pickle import load
 from raysign.sources._tables import by_first
 
-_TABLES = "a list of WLASL, a json of video_id: gloss, or a csv with columns video_id and gloss"
+_TABLES = "a list of WLASL, a json of video_id: gloss (or glosses), or a csv with columns video_id and gloss"
 _NAME = re.compile(r"(train|val|test)_\d+glosses\.pkl")
 
 
@@ -103,17 +103,20 @@ def _labels(path: Path) -> dict[str, dict]:
     """Video id -> its gloss and, where the table knows, its signer."""
     if path.suffix.lower() != ".json":
         told = by_first(path, {"video_id": ("video_id", "id"), "gloss": ("gloss",)}).items()
-        pairs = ((name, row["gloss"], row.get("signer") or row.get("signer_id")) for name, row in told)
+        pairs = ((name, [row["gloss"]], row.get("signer") or row.get("signer_id")) for name, row in told)
     elif wlasl.recognises(path):
         listed = wlasl.instances(wlasl.Options(path=path))  # pyright: ignore[reportCallIssue]
-        pairs = ((one.video, one.gloss, one.signer) for one in listed)
+        pairs = ((one.video, [one.gloss], one.signer) for one in listed)
     else:
-        pairs = ((name, gloss, None) for name, gloss in _mapping(path).items())
-    return {name: {"gloss": (gloss,) if gloss else (), "signer": signer or None} for name, gloss, signer in pairs}
+        pairs = ((name, glosses, None) for name, glosses in _mapping(path).items())
+    return {name: {"gloss": tuple(filter(None, words)), "signer": signer or None} for name, words, signer in pairs}
 
 
-def _mapping(path: Path) -> dict[str, str]:
+def _mapping(path: Path) -> dict[str, list[str]]:
+    """Video id -> its glosses: one, or those of a sentence."""
     found = tree(path, SourceError, f"expected {_TABLES}")
-    if not isinstance(found, dict) or not all(isinstance(gloss, str) for gloss in found.values()):
-        raise SourceError(f"{path}: found something else than video_id: gloss; expected {_TABLES}")
-    return found
+    if isinstance(found, dict):
+        found = {name: [told] if isinstance(told, str) else told for name, told in found.items()}
+        if all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in found.values()):
+            return found
+    raise SourceError(f"{path}: found something else than video_id: gloss; expected {_TABLES}")

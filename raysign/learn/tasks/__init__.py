@@ -8,7 +8,8 @@ class Task(nn.Module)             Task(options, width, labels: Labels); METRICS:
                                   probabilities(logits) -> (B, K) float64, of the glosses.
                                   Where there is more to tell: told(logits) -> a dict for each clip of further columns
                                   of PREDICTIONS; balance(targets), called with those of all training clips before the
-                                  first step; start(epoch, epochs), called before each epoch
+                                  first step; start(epoch, epochs), called before each epoch; watch(metrics), called
+                                  after it with its figures, which may warn of what goes wrong
 targets(clips, labels)            the targets of the clips of a table with the columns gloss and category, one row
                                   each; TrainError for what cannot be trained on
 """
