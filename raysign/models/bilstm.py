@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from raysign.models._inputs import Inputs
+from raysign.models._inputs import Inputs, Names
 from raysign.models._layers import RowDropout
 from raysign.skeleton import Skeleton
 
@@ -23,6 +23,7 @@ class Options(Inputs):
     """Size of the encoder."""
 
     kind: Literal["bilstm"] = "bilstm"
+    inputs: Names = ("-visibility",)
     hidden: int = Field(64, ge=1, description="features of a frame in each direction; the task is given twice as many")
     layers: int = Field(1, ge=1, description="LSTMs, each in both directions, on top of one another")
     dropout: float = Field(0.5, ge=0, lt=1, description="share of the features struck out before the task")
