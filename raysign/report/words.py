@@ -71,6 +71,6 @@ def answer(row: dict) -> str:
         return row["error"] if row["error"].startswith(row["clip"]) else f"{row['clip']}: {row['error']}"
     likeliest = "  ".join(f"{name} {share:.2f}" for name, share in row["top"])
     decoded, category = row.get("decoded"), row.get("predicted_category")
-    if decoded is not None and len(decoded) != 1:  # which one gloss it could be says nothing of a sentence
+    if decoded is not None and decoded != [name for name, _ in row["top"][:1]]:  # which one it could be says nothing
         likeliest = " ".join(decoded) or "(no gloss)"
     return f"{row['clip']}  {likeliest}" + (f"  ({category})" if category else "")

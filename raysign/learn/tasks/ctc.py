@@ -105,7 +105,7 @@ class Task(nn.Module):
             found = _decoding.greedy(logits)
         else:
             clips = zip(logits, _real(logits), strict=True)
-            found = [_decoding.beam(x[real].cpu().numpy(), self.options.beam_width)[0][0] for x, real in clips]
+            found = [_decoding.beam(x[real].detach().cpu().numpy(), self.options.beam_width)[0][0] for x, real in clips]
         return [{"decoded": [self.glosses[symbol - 1] for symbol in sequence]} for sequence in found]
 
     def watch(self, metrics: dict[str, float]) -> None:
@@ -136,7 +136,7 @@ def _likelihood(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     lengths, fits = (targets > 0).sum(1), _real(logits).sum(1) >= _least(targets)
     every = torch.full((batch,), frames, dtype=torch.int64, device=logits.device)
     loss = nn.functional.ctc_loss(
-        logits.transpose(0, 1).float(), targets, every, lengths, reduction="none", zero_infinity=True
+        logits.transpose(0, 1), targets, every, lengths, reduction="none", zero_infinity=True
     )
     return torch.where(fits, loss / lengths.clamp(min=1), 0.0)
 
