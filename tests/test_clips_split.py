@@ -170,3 +170,15 @@ def test_auto_divides_by_gloss_when_no_signer_can_be_held_out():
     assert "signers are known" in auto.notes[0]
     with pytest.raises(ConfigError, match="signed by one signer only"):
         split.assign(ids, glosses, signers, [None] * 40, settings(kind="signer"), 0)
+
+
+@pytest.mark.parametrize("kind", ["stratified", "block"])
+@pytest.mark.parametrize("seed", range(5))
+def test_sentences_that_occur_once_are_shared_out_and_each_of_their_glosses_trains(kind, seed):
+    draw = random.Random(seed)
+    glosses = [tuple(f"g{draw.randrange(12)}" for _ in range(draw.randint(1, 5))) for _ in range(80)]
+    clips = [f"c{i}" for i in range(80)], glosses, [None] * 80
+    found = assign(clips, seed=seed, kind=kind)
+    assert [share(found, name) for name in ("val", "test")] == [pytest.approx(0.15, abs=0.03)] * 2
+    trained = {word for gloss, name in zip(glosses, found.names, strict=True) if name == "train" for word in gloss}
+    assert trained == {word for gloss in glosses for word in gloss}

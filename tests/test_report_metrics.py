@@ -140,3 +140,70 @@ def test_probabilities_that_are_not_finite_are_refused():
     table = predictions([0, 1], np.full((2, 2), np.nan), ["hello", "you"])
     with pytest.raises(BundleError, match="not finite"):
         metrics.metrics(table, ["hello", "you"])
+
+
+# ---------------------------------------------------------------- sequences and categories
+
+
+def sequences(glosses, decoded, labels, signers=None):
+    """A PREDICTIONS table of sentences and what was told of them; as one gloss, each is taken for the first label."""
+    rows = [
+        {
+            "id": f"clip{i}", "gloss": gloss, "signer": signers[i] if signers else None, "decoded": told,
+            "predicted": labels[0], "confidence": 0.9, "top": labels[:5],
+            "probabilities": np.eye(len(labels), dtype=np.float32)[0],
+        }
+        for i, (gloss, told) in enumerate(zip(glosses, decoded, strict=True))
+    ]  # fmt: skip
+    return schema.to_table(rows, schema.PREDICTIONS)
+
+
+words = st.lists(st.sampled_from(["a", "thank you", "c"]), min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(words, words | st.just([])), min_size=1, max_size=6))
+@settings(max_examples=40, deadline=None)
+def test_word_errors_are_the_edits_over_the_words_of_all_clips(pairs):
+    glosses, decoded = zip(*pairs, strict=True)
+    table = sequences(glosses, decoded, ["a", "thank you", "c"])
+    found, edits = metrics.metrics(table, ["a", "thank you", "c"]), metrics.edits(table, limit=999)
+    count, length = sum(edit["count"] for edit in edits), sum(map(len, glosses))
+    assert found["wer"] == pytest.approx(count / length)
+    assert found["sequence_accuracy"] == sum(g == d for g, d in pairs) / len(pairs)
+    added, missed = (sum(e["count"] for e in edits if e[key] is None) for key in ("gloss", "predicted"))
+    assert sum(map(len, decoded)) == length + added - missed
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_what_is_told_right_has_no_edits_and_what_is_not_told_is_missed():
+    glosses = [["a", "b", "a"], ["b"]]
+    assert metrics.edits(sequences(glosses, glosses, ["a", "b"])) == []
+    assert metrics.metrics(sequences(glosses, glosses, ["a", "b"]), ["a", "b"])["wer"] == 0
+    silent = sequences(glosses, [[], []], ["a", "b"])
+    assert metrics.metrics(silent, ["a", "b"])["wer"] == 1
+    assert metrics.edits(silent) == [{"gloss": g, "predicted": None, "count": 2} for g in ("a", "b")]
+
+
+def test_figures_of_single_glosses_are_of_the_clips_of_one_gloss():
+    labels = ["a", "b"]
+    table = sequences([["a"], ["a", "b"], ["b"]], [["a"], ["a", "b"], []], labels, ["s1", "s2", "s1"])
+    found = metrics.metrics(table, labels)
+    assert (found["count"], found["top1"], found["per_class"]["b"]["support"]) == (3, 0.5, 1)
+    assert found["per_signer"]["s1"] == {"count": 2, "top1": 0.5, "wer": 0.5, "sequence_accuracy": 0.5}
+    assert found["per_signer"]["s2"] == {"count": 1, "wer": 0, "sequence_accuracy": 1}
+    assert not {"top1", "top5", "macro_f1", "per_class"} & set(metrics.metrics(table.slice(1, 1), labels))
+
+
+@pytest.mark.parametrize(("gloss", "message"), [([], "found no gloss"), (["a", "hallo"], "found gloss 'hallo'")])
+def test_a_sentence_that_cannot_be_scored_is_named(gloss, message):
+    with pytest.raises(BundleError, match=f"clip0: {message}"):
+        metrics.metrics(sequences([gloss], [["a"]], ["a", "b"]), ["a", "b"])
+
+
+def test_categories_are_scored_where_they_are_known():
+    labels, truth, probabilities = drawn(3, 4, 0)
+    rows = predictions(truth, probabilities, labels).to_pylist()
+    assert "category_top1" not in metrics.metrics(schema.to_table(rows, schema.PREDICTIONS), labels)
+    for row, category, told in zip(rows, ["x", "y", "x", None], ["x", "x", "x", "y"], strict=True):
+        row.update(category=category, predicted_category=told)
+    assert metrics.metrics(schema.to_table(rows, schema.PREDICTIONS), labels)["category_top1"] == 2 / 3

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from test_report_metrics import drawn, predictions
+from test_report_metrics import drawn, predictions, sequences
 
 from raysign.report import html, plots
 
@@ -148,3 +148,22 @@ def test_the_most_confident_mistake_comes_first():
     labels, truth, probabilities = drawn(5, 60, 2)
     wrong = html.wrong_clips(predictions(truth, probabilities, labels))
     assert [row["confidence"] for row in wrong] == sorted((row["confidence"] for row in wrong), reverse=True)
+
+
+@pytest.mark.parametrize("glosses", [[["a"], ["a", "<b>"]], [["a", "<b>"]], [["<b>"]]])
+def test_a_page_shows_sentences_and_what_is_wrong_with_them(glosses):
+    table = sequences(glosses, [["a", "a"]] * len(glosses), ["a", "<b>"])
+    page = html.page(table, ["a", "<b>"], title="sentences")
+    assert ("top-1:" in page) == any(len(gloss) == 1 for gloss in glosses)
+    assert "word error rate" in page and "missed or added" in page
+    assert "<b></td>" not in page and "&lt;b&gt;" in page
+    loads = Loads()
+    loads.feed(page)
+    assert all(source.startswith("data:image/png") for source in loads.found)
+
+
+def test_of_wrong_sentences_those_with_the_most_edits_for_each_gloss_come_first():
+    table = sequences([["a", "b"], ["a", "b", "a"], ["a"], ["b"]], [["a"], [], ["b", "b"], ["b"]], ["a", "b"])
+    assert [(row["id"], row["answer"]) for row in html.wrong_clips(table)] == [
+        ("clip2", "b b"), ("clip1", ""), ("clip0", "a")
+    ]  # fmt: skip

@@ -155,3 +155,19 @@ def test_a_table_that_names_no_glosses_is_refused(tmp_path, name, text, said):
 def test_a_folder_without_a_cache_is_refused(tmp_path):
     with pytest.raises(SourceError, match=r"expected train_20glosses\.pkl"):
         feature_cache.clips(options(tmp_path))
+
+
+def test_a_json_may_name_the_glosses_of_a_sentence(tmp_path):
+    write(tmp_path / "cache")
+    told = {**GLOSSES, "00002": ["drink", "book", "drink"], "00003": []}
+    (tmp_path / "labels.json").write_text(json.dumps(told))
+    refs = feature_cache.clips(options(tmp_path / "cache", labels=tmp_path / "labels.json"))
+    assert [ref.gloss for ref in refs] == [("book",), ("drink", "book", "drink"), (), ("drink",)]
+
+
+@pytest.mark.parametrize("told", [{"00001": 3}, {"00001": ["book", 3]}, [["00001"]]])
+def test_a_json_of_something_else_is_refused(tmp_path, told):
+    write(tmp_path / "cache")
+    (tmp_path / "labels.json").write_text(json.dumps(told))
+    with pytest.raises(SourceError, match="expected a list of WLASL, a json of video_id: gloss"):
+        feature_cache.clips(options(tmp_path / "cache", labels=tmp_path / "labels.json"))

@@ -75,17 +75,22 @@ def _numbered(classes: dict[str, dict[str, int]]) -> list[tuple[int, str]]:
 
 
 def wrong_clips(table: pa.Table) -> list[dict]:
-    """The rows whose answer is not their gloss, the most confident mistakes first, without their probabilities."""
+    """The rows whose answer is not their gloss or sentence, without their probabilities.
+
+    The most confident mistakes come first, of sentences those with the most edits for each gloss.
+    """
     rows = table.select(["id", "gloss", "signer", "predicted", "confidence", "top"]).to_pylist()
-    answers = [[row["predicted"]] for row in rows]
-    if metrics.tells(table, "decoded"):
-        answers = table["decoded"].to_pylist()
+    told = metrics.tells(table, "decoded")
+    answers = table["decoded"].to_pylist() if told else [[row["predicted"]] for row in rows]
     wrong = [
-        {**row, "gloss": " ".join(row["gloss"]), "answer": " ".join(answer)}
+        {
+            **row, "gloss": " ".join(row["gloss"]), "answer": " ".join(answer),
+            "gravity": metrics.distance(row["gloss"], answer) / len(row["gloss"]) if told else row["confidence"],
+        }
         for row, answer in zip(rows, answers, strict=True)
         if row["gloss"] != answer
-    ]
-    return sorted(wrong, key=lambda row: (-row["confidence"], row["id"]))
+    ]  # fmt: skip
+    return sorted(wrong, key=lambda row: (-row["gravity"], row["id"]))
 
 
 def _picture(png: bytes) -> dict:

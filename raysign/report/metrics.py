@@ -119,8 +119,7 @@ def shares(table: pa.Table, labels: list[str]) -> dict[str, float]:
     if tells(table, "decoded"):
         _check(table, labels)
         pairs = list(zip(table["gloss"].to_pylist(), table["decoded"].to_pylist(), strict=True))
-        edits = sum(Levenshtein.distance(gloss, told) for gloss, told in pairs)
-        found["wer"] = edits / sum(len(gloss) for gloss, _ in pairs)
+        found["wer"] = sum(distance(gloss, told) for gloss, told in pairs) / sum(len(gloss) for gloss, _ in pairs)
         found["sequence_accuracy"] = sum(gloss == told for gloss, told in pairs) / len(pairs)
     if tells(table, "predicted_category"):
         pairs = zip(table["category"].to_pylist(), table["predicted_category"].to_pylist(), strict=True)
@@ -159,6 +158,11 @@ def confused_pairs(matrix: np.ndarray, labels: list[str], limit: int = 20) -> li
         for i, j in zip(rows, columns, strict=True)
         if wrong[i, j]
     ]
+
+
+def distance(gloss: list[str], decoded: list[str]) -> int:
+    """The least number of insertions, deletions and substitutions that turn one sequence into the other."""
+    return Levenshtein.distance(gloss, decoded)
 
 
 def edits(table: pa.Table, limit: int = 20) -> list[dict]:
