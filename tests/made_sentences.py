@@ -24,7 +24,10 @@ def write(folder: Path, train: int = 90, test: int = 20) -> Path:
     for split, count, takes in (("train", train, [0, 1]), ("test", test, [2])):
         clips = {}
         for i in range(count):
-            words, signer = rng.choice(GLOSSES, 1 + (i % 3 > 0)), rng.integers(4)  # one sentence of three is a sign alone
+            words, signer = (
+                rng.choice(GLOSSES, 1 + (i % 3 > 0)),
+                rng.integers(4),
+            )  # one sentence of three is a sign alone
             parts = [signs[f"signer{signer}/{word}/{rng.choice(takes)}"] for word in words]
             clips[f"{split}{i}"], told[f"{split}{i}"] = np.concatenate(parts), words.tolist()
         (folder / f"{split}_4glosses.pkl").write_bytes(pickle.dumps(clips))

@@ -166,7 +166,7 @@ def test_a_step_along_the_gradient_of_the_term_makes_blanks_rarer_where_they_are
     before = term(made, made(h, mask)).mean()
     (gradient,) = torch.autograd.grad(before, made.head.bias)
     with torch.no_grad():
-        made.head.bias -= gradient
+        made.head.bias.sub_(gradient)
     assert term(made, made(h, mask)).mean() < before
 
 

@@ -30,7 +30,7 @@ class Options(Inputs):
 
 
 class Encoder(nn.Module):
-    """x (N, T, V, C), mask (N, T) whose real frames come first -> h (N, T, 2 * hidden), zero elsewhere, and the mask."""
+    """x (N, T, V, C), mask (N, T), real frames first -> h (N, T, 2 * hidden), zero outside the mask, and the mask."""
 
     def __init__(self, options: Options, skeleton: Skeleton, channels: tuple[str, ...]):
         super().__init__()

@@ -63,7 +63,7 @@ def summary(config: Config, metrics: dict) -> str:
 
 
 def answer(row: dict) -> str:
-    """One clip's likeliest glosses, the glosses of a sentence, or why it could not be used. row: of infer.files.predict.
+    """One clip's likeliest glosses, its sentence, or why it could not be used. row: of infer.files.predict.
 
     Where sequences are told, those of one gloss are shown as that gloss, its probability and others it could be.
     """

@@ -39,9 +39,9 @@ def beam(frames: np.ndarray, width: int) -> list[tuple[Sequence, float]]:
             for symbol in likeliest:  # the same gloss again is another one only after a blank
                 before = blank if prefix and symbol == prefix[-1] else whole
                 _add(grown[(*prefix, symbol)], 1, before + frame[symbol])
-        best = sorted(grown.items(), key=lambda item: -np.logaddexp(*item[1]))[:width]
+        best = sorted(grown.items(), key=lambda item: -np.logaddexp(item[1][0], item[1][1]))[:width]
         alive = {prefix: (blank, gloss) for prefix, (blank, gloss) in best}
-    return sorted(((prefix, float(np.logaddexp(*ends))) for prefix, ends in alive.items()), key=lambda item: -item[1])
+    return [(prefix, float(np.logaddexp(blank, gloss))) for prefix, (blank, gloss) in alive.items()]
 
 
 def _add(ends: list[float], place: int, value: float) -> None:

@@ -115,8 +115,8 @@ class Task(nn.Module):
         self.collapsed = self.collapsed + 1 if gone else 0
         if self.collapsed == PATIENCE:
             log.warning(
-                "ctc: found nothing but blanks for %d epochs, expected glosses; raise task.blank_weight (now %g), lower "
-                "train.lr, or look at the clips with `raysign show`", PATIENCE, self.options.blank_weight,
+                "ctc: found nothing but blanks for %d epochs, expected glosses; raise task.blank_weight (now %g), "
+                "lower train.lr, or look at the clips with `raysign show`", PATIENCE, self.options.blank_weight,
             )  # fmt: skip
 
 
@@ -135,9 +135,7 @@ def _likelihood(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     batch, frames = logits.shape[:2]
     lengths, fits = (targets > 0).sum(1), _real(logits).sum(1) >= _least(targets)
     every = torch.full((batch,), frames, dtype=torch.int64, device=logits.device)
-    loss = nn.functional.ctc_loss(
-        logits.transpose(0, 1), targets, every, lengths, reduction="none", zero_infinity=True
-    )
+    loss = nn.functional.ctc_loss(logits.transpose(0, 1), targets, every, lengths, reduction="none", zero_infinity=True)
     return torch.where(fits, loss / lengths.clamp(min=1), 0.0)
 
 
