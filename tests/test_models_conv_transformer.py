@@ -95,7 +95,7 @@ def test_late_dropout_begins_after_its_steps_also_when_training_goes_on():
 
 
 def test_a_dimension_that_heads_cannot_share_is_refused():
-    with pytest.raises(ConfigError, match=r"expected dim \(8\) to be a multiple of heads \(3\)"):
+    with pytest.raises(ConfigError, match=r"model.heads: found 3; expected a number that divides model.dim, 8"):
         options(heads=3)
 
 

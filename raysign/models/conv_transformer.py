@@ -11,7 +11,7 @@ unless told otherwise, attention is scaled by the size of a head, and no dropout
 from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import nn
 
 from raysign.models._inputs import Inputs
@@ -34,14 +34,17 @@ class Options(Inputs):
         (1, 2), description="how each point moves within so many frames, as further channels"
     )
     bones: bool = Field(True, description="the way to each point from the one it hangs on, as further channels")
-    late_dropout: float = Field(0.0, ge=0, lt=1, description="share of the last features struck out; 0.8 won")
+    late_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of the last features struck out; 0.8 in the original"
+    )
     late_from: int = Field(1000, ge=0, description="training steps before the late dropout begins")
 
-    @model_validator(mode="after")
-    def _shared_out(self):
-        if self.dim % self.heads:
-            raise ValueError(f"expected dim ({self.dim}) to be a multiple of heads ({self.heads}); change one of them")
-        return self
+    @field_validator("heads")
+    @classmethod
+    def _share_dim(cls, value: int, info: ValidationInfo) -> int:
+        if info.data.get("dim", value) % value:
+            raise ValueError(f"expected a number that divides model.dim, {info.data['dim']}")
+        return value
 
 
 class Path(RowDropout):
