@@ -7,7 +7,7 @@ from torch import nn
 from raysign.errors import ConfigError
 from raysign.kinds import validated
 from raysign.models import conv_transformer
-from raysign.models.conv_transformer import AttentionBlock, ConvBlock, LateDropout, Options, Path, motion
+from raysign.models.conv_transformer import AttentionBlock, ConvBlock, DropPath, LateDropout, Options, motion
 from raysign.skeleton import Skeleton
 
 
@@ -79,7 +79,7 @@ def test_a_kernel_may_be_even():
 
 def test_a_path_is_left_out_for_whole_clips():
     torch.manual_seed(0)
-    found = Path(0.5)(torch.ones(64, 3, 5)).flatten(1)
+    found = DropPath(0.5)(torch.ones(64, 3, 5)).flatten(1)
     assert (found == found[:, :1]).all()
     assert set(found.unique().tolist()) == {0.0, 2.0}
 

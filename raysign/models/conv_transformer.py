@@ -1,11 +1,13 @@
 """Convolutions along time and attention, by turns: the network that won Google's recognition of isolated signs (2023).
 
 Each stage looks around every frame with three blocks of wide depthwise convolutions, whose features are weighed by
-what the clip holds as a whole (Wang et al., CVPR 2020), then over the whole clip by attention. Beside the place of
-each point it is given how it moves: a sign is told by its movement as much as by its places.
+what the clip holds as a whole (efficient channel attention: Wang et al., CVPR 2020), then over the whole clip by
+attention. Beside the place of each point it is given how it moves: a sign is told by its movement as much as by its
+places.
 
-Unlike the original, every coordinate is brought to a scale of its own at the input, convolutions look either way
-unless told otherwise, attention is scaled by the size of a head, and no dropout falls on its weights.
+Unlike the original, every coordinate is brought to a scale of its own at the input, bones are told too, convolutions
+look either way unless `causal`, the last dropout is off unless asked for, attention is scaled by the size of a head,
+and no dropout falls on its weights.
 """
 
 from typing import Literal
@@ -27,7 +29,7 @@ class Options(Inputs):
     dim: int = Field(192, ge=1, description="features per frame; twice as many inside blocks and for the task")
     layers: int = Field(2, ge=1, description="stages of three blocks of convolution and one of attention")
     kernel_size: int = Field(17, ge=1, description="frames a convolution sees")
-    causal: bool = Field(False, description="convolutions see only frames that came before")
+    causal: bool = Field(False, description="convolutions see the frame and those before it, none after")
     heads: int = Field(4, ge=1, description="heads of attention; dim is a multiple of them")
     dropout: float = Field(0.2, ge=0, lt=1, description="chance that a clip goes past a block untouched in training")
     motion: tuple[PositiveInt, ...] = Field(
@@ -47,7 +49,7 @@ class Options(Inputs):
         return value
 
 
-class Path(RowDropout):
+class DropPath(RowDropout):
     """Stochastic depth (Huang et al., ECCV 2016): for some clips of a batch, nothing of h (N, T, D)."""
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -72,7 +74,7 @@ class LateDropout(RowDropout):
 
 
 class ConvBlock(nn.Module):
-    """Widened, along time, weighed, narrowed, added to what came in. h (N, T, D), mask (N, T) -> (N, T, D)."""
+    """A convolution along time on wider features, added to what came in. h (N, T, D), mask (N, T) -> (N, T, D)."""
 
     def __init__(self, options: Options):
         super().__init__()
@@ -85,7 +87,7 @@ class ConvBlock(nn.Module):
         self.norm = MaskedBatchNorm(wide, axis=2)
         self.weigh = nn.Conv1d(1, 1, 5, padding=2, bias=False)
         self.narrow = nn.Linear(wide, options.dim)
-        self.path = Path(options.dropout)
+        self.path = DropPath(options.dropout)
 
     def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         real = mask[..., None].to(h.dtype)
@@ -107,7 +109,7 @@ class AttentionBlock(nn.Module):
         self.give = nn.Linear(dim, dim, bias=False)
         self.widen = nn.Linear(dim, 2 * dim, bias=False)
         self.narrow = nn.Linear(2 * dim, dim, bias=False)
-        self.path = Path(options.dropout)
+        self.path = DropPath(options.dropout)
 
     def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         h = h + self.path(self.give(self._attended(self.norms[0](h, mask), mask)))
