@@ -1,0 +1,71 @@
+"""A multi-layer perceptron over each frame: the usual classifier of hand shapes, such as the letters of an alphabet.
+
+All points and channels of a frame side by side; each layer is linear, normalised, rectified and thinned out. The last
+linear layer of published networks is the head of the task: with task.pool=mean and task.dropout=0 the network is
+theirs, 65,498 parameters for 84 features and 26 letters. Unlike theirs it takes clips of any length, whose frames it
+sees one by one, and its head starts from torch's own initial weights.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import nn
+
+from raysign.models._inputs import Inputs, Names
+from raysign.models._layers import MaskedBatchNorm, RowDropout
+from raysign.skeleton import Skeleton
+
+# of three hidden layers; the last linear layer of n hidden ones is network.{4n}
+PUBLISHED = {r"^network\.12\.": "task.head.1.", r"^": "encoder."}
+
+
+class Options(Inputs):
+    """Size of the encoder."""
+
+    kind: Literal["mlp"] = "mlp"
+    inputs: Names = ("-visibility",)
+    hidden: tuple[PositiveInt, ...] = Field((256, 128, 64), min_length=1, description="sizes of the layers")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of features struck out after each layer")
+
+
+class Layers(nn.Sequential):
+    """Layers one after the other; those that normalise are told the mask. h (N, T, D), mask (N, T) -> (N, T, E)."""
+
+    def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for layer in self:
+            h = layer(h, mask) if isinstance(layer, MaskedBatchNorm) else layer(h)
+        return h
+
+
+def layers(sizes: Sequence[int], dropout: float) -> Layers:
+    """From each size to the next: linear, normalised, rectified, thinned out."""
+    return Layers(
+        *(
+            layer
+            for size, following in pairwise(sizes)
+            for layer in (linear(size, following), MaskedBatchNorm(following, axis=2), nn.ReLU(), RowDropout(dropout))
+        )
+    )
+
+
+def linear(size: int, out: int) -> nn.Linear:
+    """A linear layer that keeps the variance of rectified features (He et al. 2015)."""
+    layer = nn.Linear(size, out)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Encoder(nn.Module):
+    """x (N, T, V, C), mask (N, T) -> h (N, T, last of hidden), mask (N, T)."""
+
+    def __init__(self, options: Options, skeleton: Skeleton, channels: tuple[str, ...]):
+        super().__init__()
+        self.width = options.hidden[-1]
+        self.network = layers((skeleton.points * len(channels), *options.hidden), options.dropout)
+
+    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.network(x.flatten(2), mask), mask
