@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveInt, field_validator
 from torch import nn
 
 from raysign import graph
@@ -45,19 +45,23 @@ class Options(Inputs):
 
     kind: Literal["st_gcn"] = "st_gcn"
     strategy: Literal["spatial", "distance", "uniform", "symmetric", "in_out"] = Field(
-        "spatial", description="what makes a kind of neighbour: nearer to or further from the centre, bones between, ..."
+        "spatial",
+        description="what makes a kind of neighbour: nearer to or further from the centre, bones between, ...",
     )
     max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour")
     edge_importance: bool = Field(True, description="each block learns how much each neighbour counts")
     motion: bool = Field(False, description="a second network, of x[t] - (x[t-1] + x[t+1]) / 2 (two streams)")
-    widths: tuple[int, ...] = Field(
+    widths: tuple[PositiveInt, ...] = Field(
         (64, 64, 64, 64, 128, 128, 128, 256, 256, 256),
         min_length=1,
         description="features of each block; one with more than the block before halves the frame rate",
     )
     kernel_size: int = Field(9, ge=1, description="frames a convolution sees; odd")
     dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of features struck out after each block but the first; published: 0.5 on NTU"
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of features struck out after each block but the first; published: 0.5 on NTU",
     )
 
     @field_validator("kernel_size")
