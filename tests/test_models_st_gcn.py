@@ -50,6 +50,11 @@ def names(prefix: str, norms: str, weighted: str, *others: str) -> set[str]:
     return found | {prefix + other for other in others}
 
 
+def renamed(kind: str, theirs: set[str]) -> set[str]:
+    rules = kind_module("model", kind).PUBLISHED
+    return {next(re.sub(old, new, name) for old, new in rules.items() if re.search(old, name)) for name in theirs}
+
+
 def of_st_gcn() -> set[str]:
     found = names("", "data_bn", "fcn", "A", *(f"edge_importance.{i}" for i in range(10)))
     for i in range(10):
@@ -80,17 +85,13 @@ def of_pyskl_st_gcn_pp() -> set[str]:
     ids=["st-gcn", "pyskl's st-gcn", "pyskl's st-gcn++"],
 )
 def test_published_names_become_those_of_the_recogniser(kind, theirs):
-    rules = kind_module("model", kind).PUBLISHED
-    found = {next(re.sub(old, new, name) for old, new in rules.items() if re.search(old, name)) for name in theirs()}
-    assert found == set(published(kind, "ntu_25_pyskl", 60).state_dict())
+    assert renamed(kind, theirs()) == set(published(kind, "ntu_25_pyskl", 60).state_dict())
 
 
 def test_the_weights_of_both_streams_have_a_place():
-    rules, own = kind_module("model", "st_gcn").PUBLISHED, set(network("st_gcn", "classification", LAYOUTS["hand_21"],
-        "model.motion=true").state_dict())  # fmt: skip
+    net = network("st_gcn", "classification", LAYOUTS["hand_21"], "model.motion=true")
     theirs = {f"{stream}_stream.{name}" for stream in ("origin", "motion") for name in of_st_gcn() if "fcn" not in name}
-    found = {next(re.sub(old, new, name) for old, new in rules.items() if re.search(old, name)) for name in theirs}
-    assert found == {name for name in own if not name.startswith("task.")}
+    assert renamed("st_gcn", theirs) == {name for name in net.state_dict() if not name.startswith("task.")}
 
 
 # ------------------------------------------------------------- the networks, plainly, (N, C, T, V); names as published
@@ -195,11 +196,13 @@ def test_full_clips_are_told_as_by_the_published_network(kind, training):
     drawn(ours)
     plain.load_state_dict(ours.state_dict())
     x, wanted = torch.randn(3, 11, 25, 4), torch.randn(3, 6, 18)
-    ours.train(training), plain.train(training)
+    for net in (ours, plain):
+        net.train(training)
     h, mask = ours(x, torch.ones(3, 11, dtype=torch.bool))
     expected = plain(x.permute(0, 3, 1, 2))
     assert torch.allclose(h, expected, atol=1e-4) and mask.shape == (3, 6)
-    (h * wanted).sum().backward(), (expected * wanted).sum().backward()
+    for told in (h, expected):
+        (told * wanted).sum().backward()
     theirs = dict(plain.named_parameters())
     for name, p in ours.named_parameters():
         assert torch.allclose(

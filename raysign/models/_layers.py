@@ -38,22 +38,22 @@ class _Normalise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, real, weight, bias, mean, spread, count) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """All but x have its number of axes; real and those of the features are 1 along the others; spread: 1 / std."""
+    def forward(ctx, x, real, weight, bias, mean, spread, count, axis) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """real, and weight to spread (1 / standard deviation) of the features at `axis`, broadcast to x."""
         ctx.save_for_backward(x, real, weight, mean, spread, count)
+        ctx.others = [other for other in range(x.dim()) if other != axis]
         scale = weight * spread
         return torch.addcmul((bias - mean * scale).to(x.dtype), x, scale.to(x.dtype))
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         x, real, weight, mean, spread, count = ctx.saved_tensors
-        others = [axis for axis, size in enumerate(weight.shape) if size != weight.numel()]
         normal = torch.addcmul(-mean * spread, x.float(), spread)
-        bias, scale = gradient.float().sum(others, keepdim=True), (gradient * normal).sum(others, keepdim=True)
+        bias, scale = (part.sum(ctx.others, keepdim=True) for part in (gradient.float(), gradient * normal))
         shift, slope = over_workers(torch.stack([bias, scale])) / count
         moved = torch.addcmul(shift, normal, slope).mul_(real)  # real frames alone move mean and variance
         own = torch.sub(gradient, moved).mul_(weight * spread).to(x.dtype)
-        return own, None, scale, bias, None, None, None
+        return own, None, scale, bias, None, None, None, None
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
@@ -80,7 +80,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             return x * scale.to(x.dtype) + (bias - self.running_mean.view(shape) * scale).to(x.dtype)
         real = mask.view(*mask.shape, *[1] * (x.dim() - 2))
         mean, variance, count = self._statistics(x.detach().float(), real, shape)
-        return _Normalise.apply(x, real, weight, bias, mean, torch.rsqrt(variance + self.eps), count)  # pyright: ignore[reportReturnType]
+        spread = torch.rsqrt(variance + self.eps)
+        return _Normalise.apply(x, real, weight, bias, mean, spread, count, self.axis)  # pyright: ignore[reportReturnType]
 
     @torch.no_grad()
     def _statistics(self, x: torch.Tensor, real: torch.Tensor, shape: list[int]) -> tuple[torch.Tensor, ...]:
