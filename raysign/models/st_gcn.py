@@ -10,7 +10,7 @@ of a clip. With full clips, task.pool=mean and no dropout, both compute the same
 """
 
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field, PositiveInt, field_validator
@@ -77,6 +77,10 @@ class Block(nn.Module):
 
     The first block adds nothing and strikes nothing out.
     """
+
+    gcn: Any
+    tcn: Any
+    residual: Any
 
     def __init__(self, channels: int, width: int, kinds: int, options: Options, *, first: bool):
         super().__init__()

@@ -9,7 +9,7 @@ What differs from the published program: frames that a clip does not have count 
 """
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -47,6 +47,8 @@ class Options(Inputs):
 class GraphStep(nn.Module):
     """relu(norm(h over the block's own graph) + h). h (N, T, V, C), mask (N, T) -> (N, T, V, D)."""
 
+    down: Any
+
     def __init__(self, channels: int, width: int, graphs: torch.Tensor):
         super().__init__()
         self.A = nn.Parameter(graphs.clone())
@@ -71,6 +73,9 @@ class Dilated(nn.Module):
 class TimeStep(nn.Module):
     """Six branches along time, side by side and mixed. h (N, T, V, C), mask (N, T) -> (N, T', V, C), mask (N, T')."""
 
+    branches: Any
+    transform: Any
+
     def __init__(self, width: int, stride: int):
         super().__init__()
         self.stride, each = stride, width // BRANCHES
@@ -79,7 +84,7 @@ class TimeStep(nn.Module):
             nn.ModuleDict({"0": nn.Conv2d(width, size, 1), "1": MaskedBatchNorm(size, axis=3)}) for size in sizes[:-1]
         )
         for branch, size, dilation in zip(self.branches, sizes, DILATIONS, strict=False):  # the last pools instead
-            branch["3"] = Dilated(size, stride, dilation)  # pyright: ignore[reportIndexIssue]
+            branch["3"] = Dilated(size, stride, dilation)
         self.branches.append(nn.Conv2d(width, each, 1))
         self.transform = nn.ModuleDict({"0": MaskedBatchNorm(width, axis=3), "2": nn.Conv2d(width, width, 1)})
         self.bn = MaskedBatchNorm(width, axis=3)
@@ -87,7 +92,7 @@ class TimeStep(nn.Module):
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found, real = [], mask[..., None, None]
         for branch in self.branches[:-1]:
-            h = torch.relu(branch["1"](pointwise(x, branch["0"]), mask)) * real  # pyright: ignore[reportIndexIssue]
+            h = torch.relu(branch["1"](pointwise(x, branch["0"]), mask)) * real
             found.append(over_time(h, branch["3"].conv) if "3" in branch else self._largest(h))
         found.append(pointwise(x, self.branches[-1], self.stride))
         mask = mask[:, :: self.stride]
@@ -105,6 +110,8 @@ class Block(nn.Module):
 
     The first block adds nothing and strikes nothing out.
     """
+
+    residual: Any
 
     def __init__(self, channels: int, width: int, graphs: torch.Tensor, dropout: float, *, first: bool):
         super().__init__()
