@@ -1,5 +1,6 @@
 """Layers that encoders share."""
 
+import pytest
 import torch
 
 from raysign.models import stgcn
@@ -37,3 +38,25 @@ def test_dropout_strikes_a_feature_in_all_frames_and_the_same_ones_whatever_the_
     layer.persons = 2
     torch.manual_seed(0)
     assert torch.equal(layer(x.repeat_interleave(2, 0))[::2], one)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("features", [1, 5])
+def test_gradients_of_masked_normalisation_are_those_of_its_formula(axis, features):
+    layer, shape = MaskedBatchNorm(features, axis), [1, 1, 1, 1]
+    shape[axis] = features
+    for value in (layer.weight, layer.bias):
+        torch.nn.init.normal_(value)
+    x = (torch.randn(3, 6, *((features, 4) if axis == 2 else (4, features))) * 3 + 2).requires_grad_()
+    mask, wanted = torch.arange(6) < torch.tensor([[6], [2], [4]]), torch.randn_like(x)
+    real, others = x.movedim(axis, -1)[mask].flatten(0, -2), (layer.weight, layer.bias, x)
+    variance, mean = torch.var_mean(real, 0, correction=0)
+    normal = (x - mean.view(shape)) / (variance + layer.eps).sqrt().view(shape)
+    expected = normal * layer.weight.view(shape) + layer.bias.view(shape)
+    found = layer(x, mask)
+    assert torch.allclose(found, expected, atol=1e-5)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * wanted).sum(), others), torch.autograd.grad((expected * wanted).sum(), others),
+        strict=True,
+    ):  # fmt: skip
+        assert torch.allclose(ours, theirs, atol=1e-4)
