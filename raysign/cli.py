@@ -198,6 +198,26 @@ def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path 
     click.echo(f"picture: {pipeline.show(settings, clips, count, out, upwards, stored)}")
 
 
+@main.command(epilog=CONFIG_HELP)
+@click.argument("where", nargs=-1, required=True, metavar="CONFIG... | DIR...")
+@click.option("--out", type=click.Path(path_type=Path), help="picture; default: curves.png beside the first training")
+@plain_errors
+def analyze(where: tuple[str, ...], out: Path | None):
+    """How trainings went: a picture of their curves by epoch, and a line on each.
+
+    Takes a config, or directories to compare: of trainings, or of all results of a config.
+    """
+    from raysign import pipeline
+    from raysign.config import load
+
+    named = all(Path(word).is_dir() for word in where)
+    places = [Path(word) for word in where] if named else [load(where).home]
+    out = out or places[0] / "curves.png"
+    for line in pipeline.analyze(places, out):
+        click.echo(line)
+    click.echo(f"picture: {out}")
+
+
 @verb("config", base={"source": {"kind": "synthetic"}})
 def show_config(config):
     """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from raysign.errors import ConfigError, nearest
 from raysign.kinds import (
@@ -97,26 +97,82 @@ class Augment(Section):
 class Train(Section):
     """The training loop."""
 
+    # where
     workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs the same loop in this process, without Ray")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one")
     cpus_per_worker: int | None = Field(None, ge=1, description="CPUs of each worker; None shares all of them out")
-    epochs: int = Field(60, ge=1)
+    memory_gb: float = Field(4.0, gt=0, description="a worker's clips stay on the device up to this size, else stream")
+    max_failures: int = Field(2, ge=0, description="worker or node losses survived by going on from a checkpoint")
+    # how long
+    smoke: bool = Field(
+        False, description="one epoch over one batch of each split, to see that all works; earlier results stay"
+    )
+    epochs: int = Field(60, ge=1, validate_default=True)
+    repeat: int = Field(1, ge=1, description="times that an epoch goes over the training clips; for small sets")
+    best: str = Field("val/top1", description="metric that chooses the best epoch; ties go to the lower val/loss")
+    patience: int = Field(0, ge=0, description="end after so many epochs without a new best one; 0: never")
+    stop_at: float | None = Field(None, description="end when `best` is as good as this; None: never")
+    # steps
     batch: int = Field(32, ge=1, description="clips a step over all workers together")
-    lr: float = Field(1e-3, gt=0, description="AdamW learning rate at its peak")
-    min_lr: float = Field(1e-5, ge=0, description="learning rate at the end of the cosine")
-    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps over which the rate rises to lr")
-    weight_decay: float = Field(0.01, ge=0)
+    accumulate: int = Field(
+        1, ge=1,
+        description="parts that a step's clips are computed in, to save memory; gradients are added up, batch "
+        "normalisation and mixup see a part at a time",
+    )  # fmt: skip
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="adam: weight decay adds to the gradient")
+    momentum: float = Field(0.9, ge=0, lt=1, description="of sgd")
+    nesterov: bool = Field(True, description="sgd looks a step ahead")
+    weight_decay: float = Field(0.01, ge=0, description="of all but biases and the scales of norms")
+    clip_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0 switches clipping off")
     mixup: float = Field(
         0.0, ge=0, description="alpha of Beta(alpha, alpha), the share of a clip mixed with another; 0 mixes none"
     )
-    clip_norm: float = Field(1.0, ge=0, description="largest gradient norm; 0 switches clipping off")
-    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, off on a CPU")
-    best: str = Field("val/top1", description="metric that chooses the best epoch; ties go to the lower val/loss")
-    checkpoint_every: int = Field(5, ge=1, description="epochs between full-state checkpoints")
-    keep_checkpoints: int = Field(2, ge=1, description="newest full-state checkpoints kept")
-    memory_gb: float = Field(4.0, gt=0, description="a worker's clips stay on the device up to this size, else stream")
-    max_failures: int = Field(2, ge=0, description="worker or node losses survived by going on from a checkpoint")
+    ema: float = Field(
+        0.0, ge=0, lt=1,
+        description="share that the averaged weights keep at each step, such as 0.999; they are what is evaluated and "
+        "kept; 0: the last weights are",
+    )  # fmt: skip
+    # learning rate
+    lr: float = Field(1e-3, gt=0, description="learning rate at its peak")
+    schedule: Literal["cosine", "step", "plateau", "constant"] = Field("cosine", description="what follows the warm-up")
+    warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps over which the rate rises to lr")
+    min_lr: float = Field(1e-5, ge=0, description="learning rate at the end of the cosine; a plateau goes no lower")
+    steps: tuple[int, ...] = Field((), validate_default=True, description="step: epochs after which the rate falls")
+    gamma: float = Field(0.1, gt=0, le=1, description="step: what the rate is multiplied by")
+    plateau_patience: int = Field(
+        10, ge=0, description="plateau: epochs without a new best one that are borne; after one more the rate falls"
+    )
+    factor: float = Field(0.5, gt=0, lt=1, description="plateau: what the rate is multiplied by")
+    # what it begins with
+    start_from: AnyPath | None = Field(None, description="folder of a bundle whose weights it starts from")
+    ignore: tuple[str, ...] = Field(
+        (), description="weights of start_from left out: how their names begin, such as task.head; * is anything"
+    )
+    freeze: tuple[str, ...] = Field(
+        (), description="weights that stay as they are: how their names begin, such as encoder; * is anything"
+    )
     restart: bool = Field(False, description="begin again although checkpoints of the same training exist")
+    # how it is computed
+    amp: Literal["auto", "off", "bf16", "fp16"] = Field("auto", description="auto: bf16 on a GPU, off on a CPU")
+    compile: bool = Field(False, description="compile the network first (minutes), for speed; needs a C++ compiler")
+    deterministic: bool = Field(
+        False, description="only operations that give the same bits each time on the same machine; slower"
+    )
+    # full-state checkpoints
+    checkpoint_every: int = Field(5, ge=1, description="epochs between them")
+    keep_checkpoints: int = Field(2, ge=1, description="newest ones kept")
+
+    @field_validator("epochs")
+    @classmethod
+    def _is_one_of_a_smoke_test(cls, value: int, info: ValidationInfo) -> int:
+        return 1 if info.data.get("smoke") else value
+
+    @field_validator("steps")
+    @classmethod
+    def _are_told(cls, value: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if info.data.get("schedule") == "step" and not value:
+            raise ValueError("expected the epochs after which the rate falls, such as [30, 40]")
+        return value
 
 
 class Evaluate(Section):
@@ -168,6 +224,11 @@ class Config(Section):
     def home(self) -> Path:
         """Folder of all results of this config."""
         return self.out or expand_result(f"runs/{self.name}")
+
+    @property
+    def answers(self) -> Path:
+        """Folder of the bundle and of what it was found to be worth; a smoke test's lie apart."""
+        return self.home / "smoke" if self.train.smoke else self.home
 
     @property
     def landmarks_dir(self) -> Path:

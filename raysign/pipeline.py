@@ -101,7 +101,7 @@ def prepare(config: Config) -> Path:
 
 
 def train(config: Config) -> Path:
-    """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<home>/bundle`."""
+    """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<answers>/bundle`."""
     return _trained(config, prepare(config))
 
 
@@ -109,8 +109,11 @@ def _trained(config: Config, clips: Path) -> Path:
     """`train` of clips that are prepared."""
     from raysign.learn import distribute
 
-    made = distribute.train(config, clips, config.home / "train")
-    return _publish(made, config.home / "bundle")
+    place = config.answers / "bundle"
+    if config.train.start_from == place:  # a bundle it replaces: the same command would train another one each time
+        raise ConfigError(f"train.start_from: {place} is where this bundle goes too; give another `out` or `name`")
+    made = distribute.train(config, clips, config.answers / "train")
+    return _publish(made, place)
 
 
 def evaluate(config: Config) -> dict:
@@ -118,13 +121,13 @@ def evaluate(config: Config) -> dict:
     from raysign.infer import evaluate as scoring
     from raysign.learn import distribute
 
-    clips, split, published = prepare(config), config.evaluate.split, config.home / "bundle"
+    clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
     card = scoring.card_with(clips, split)  # said before the training and not after it
-    made = config.home / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
+    made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
     if published.exists() and not made.exists():
         log.warning("%s: found no bundle of these settings and clips, only of others; one is trained now", published)
     bundle = _trained(config, clips)
-    return scoring.evaluate(bundle, clips, split, config.home / "evaluation", batch=config.evaluate.batch)
+    return scoring.evaluate(bundle, clips, split, config.answers / "evaluation", batch=config.evaluate.batch)
 
 
 def run(config: Config) -> str:
@@ -203,6 +206,15 @@ def _prepared(config: Config, known: list) -> Path | None:
         known.append(Finding("error", "prepare", f"raysign prepare: {error}"))
         return None
     return plan.directory if store.shards(plan.directory) else None
+
+
+def analyze(places: list[Path], out: Path) -> list[str]:
+    """Draw the curves of the trainings at some places (see report.training.found); returns a line on each of them."""
+    from raysign.report import training
+
+    trainings = [found for place in places for found in training.found(place.resolve())]
+    store.write_bytes(out, training.picture(trainings) or b"")
+    return [training.words(found) for found in trainings]
 
 
 def demo(out: Path) -> str:

@@ -9,6 +9,18 @@ from raysign import config, schema, store
 from raysign.clips.recipes import shoulder_centered
 from raysign.skeleton import layout
 
+# settings of trainings, several at once: whatever holds for one of them must hold for all
+TRAININGS = {
+    "plain": (),
+    "sgd": (
+        "train.optimizer=sgd", "train.schedule=step", "train.steps=[2, 4]", "train.ema=0.9", "train.accumulate=2",
+        "train.repeat=2", "train.mixup=0.3",
+    ),
+    "plateau": (
+        "train.optimizer=adam", "train.schedule=plateau", "train.plateau_patience=0", "train.patience=3",
+        "train.freeze=[encoder.blocks.0]", "train.deterministic=true", "train.best=val/loss", "train.lr=0.01",
+    ),
+}  # fmt: skip
 CHANNELS = shoulder_centered.CHANNELS
 POINTS = 59
 

@@ -30,6 +30,27 @@ def test_workers_share_out_the_batches_of_one(tmp_path, world, streamed):
     assert sorted([row for rows in alone for row in rows]) == list(range(len(found)))
 
 
+@pytest.mark.parametrize("pieces", [2, 3, 50])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_pieces_are_the_batches_cut_in_order(tmp_path, pieces, streamed):
+    found = listing(write(tmp_path, shards=3), "train")
+    clips = Streamed(found, CPU, budget=1.0) if streamed else Resident(found, CPU)
+    rest = clips.batches(5, seed=3, pieces=pieces)
+    for whole in clips.batches(5, seed=3):
+        parts = [next(rest) for _ in range(min(pieces, whole.total))]
+        assert [row for part in parts for row in part.rows.tolist()] == whole.rows.tolist()
+        assert sum(part.total for part in parts) == whole.total
+    assert not list(rest)
+
+
+@pytest.mark.parametrize("count", [1, 5, 24, 100])
+def test_some_clips_are_so_many_different_ones_from_all_over(tmp_path, count):
+    found = listing(write(tmp_path, shards=3), "train")
+    ids = found.some(count).table["id"].to_pylist()
+    assert len(set(ids)) == len(ids) == min(count, len(found))
+    assert len(set(found.some(count).shard)) == min(count, 3)
+
+
 def test_streamed_clips_are_the_resident_ones(tmp_path):
     found = listing(write(tmp_path, shards=3), "train")
     resident, streamed = Resident(found, CPU), Streamed(found, CPU, budget=1.0)

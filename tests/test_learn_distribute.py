@@ -12,7 +12,8 @@ import pytest
 from made_clips import settings, write
 
 from raysign.errors import TrainError
-from raysign.learn import bundle, distribute, loop
+from raysign.learn import bundle, distribute
+from raysign.learn.history import read_metrics
 
 pytestmark = pytest.mark.usefixtures("cluster")
 TOLERANCE = 2e-3  # 1 and 2 workers add the same numbers in another order; the difference grows from step to step
@@ -26,7 +27,7 @@ def clips(tmp_path_factory) -> Path:
 
 
 def metrics(made: Path) -> list[dict]:
-    return loop.read_metrics(made.parent)
+    return read_metrics(made.parent)
 
 
 def test_one_and_two_workers_and_none_give_the_same_metrics(clips, tmp_path):

@@ -1,21 +1,21 @@
-"""Every model with every task takes the same steps on one worker and on two, dropout and all."""
+"""Every model with every task, and every way to train, takes the same steps on one worker and on two."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from made_clips import write
+from made_clips import TRAININGS, write
 
 from raysign.kinds import kinds
-from raysign.learn import loop
+from raysign.learn.history import read_metrics
 
 WORK = """
 import sys
 from pathlib import Path
 import torch
 import torch.distributed as dist
-from made_clips import settings
+from made_clips import TRAININGS, settings
 from raysign.kinds import kinds
 from raysign.learn import distribute
 
@@ -32,6 +32,10 @@ for kind in kinds("model"):
         directory.mkdir(exist_ok=True)
         config = settings(home, f"model={{kind: {kind}}}", f"task.kind={task}", "train.epochs=2", "train.lr=1e-4")
         distribute.work(config, home / "clips", directory, Silent(), torch.device("cpu"))
+for name, told in TRAININGS.items():
+    directory = home / f"{name}-{world}"
+    directory.mkdir(exist_ok=True)
+    distribute.work(settings(home, *told), home / "clips", directory, Silent(), torch.device("cpu"))
 """
 
 
@@ -52,11 +56,13 @@ def home(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("kind", kinds("model"))
-@pytest.mark.parametrize("task", kinds("task"))
-def test_two_workers_take_the_steps_of_one(home, kind, task):
-    one, two = (loop.read_metrics(home / f"{kind}-{task}-{world}") for world in (1, 2))
-    assert len(one) == len(two) == 2
+NAMES = [f"{kind}-{task}" for kind in kinds("model") for task in kinds("task")]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *TRAININGS])
+def test_two_workers_take_the_steps_of_one(home, name):
+    one, two = (read_metrics(home / f"{name}-{world}") for world in (1, 2))
+    assert len(one) == len(two) > 1
     for before, after in zip(one, two, strict=True):
-        for name in ("train/loss", "train/grad_norm", "val/loss"):
-            assert after[name] == pytest.approx(before[name], rel=2e-3), name
+        for figure in ("train/loss", "train/lr", "train/grad_norm", "val/loss"):
+            assert after[figure] == pytest.approx(before[figure], rel=2e-3), figure

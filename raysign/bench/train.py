@@ -19,7 +19,8 @@ import torch
 
 from raysign import config, engine, schema, skeleton, store
 from raysign.clips.recipes import shoulder_centered
-from raysign.learn import distribute, loop, recogniser
+from raysign.learn import distribute, recogniser
+from raysign.learn.history import read_metrics
 from raysign.learn.labels import Labels
 
 TARGET = 0.95
@@ -44,7 +45,7 @@ def run(clips: int = 128, epochs: int = 10, rounds: int = 3, batch: int = 32, wo
             plain += _plain(settings, arrays)
             began = time.perf_counter()
             made = distribute.train(settings, stage, home / f"train{number}")
-            rows = loop.read_metrics(made.parent)
+            rows = read_metrics(made.parent)
             starts.append(time.perf_counter() - began - sum(row["seconds"] for row in rows))
             ray += [row["clips_per_second"] for row in rows[1:]]
     finally:

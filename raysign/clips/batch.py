@@ -51,6 +51,11 @@ class Listing:
     def __len__(self) -> int:
         return len(self.table)
 
+    def some(self, count: int) -> "Listing":
+        """So many of the clips, from all over; all where there are fewer."""
+        rows = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)
+        return Listing(self.paths, self.table.take(rows), self.shard[rows], self.place[rows], self.shape[rows])
+
     @property
     def bytes(self) -> int:
         """Size of the values as float32."""
@@ -116,11 +121,14 @@ class Resident:
         self.held = Held(found, np.arange(len(found)), device)
 
     def batches(
-        self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1, pairs: bool = False
+        self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1, pairs: bool = False, pieces: int = 1
     ) -> Iterator[Batch]:
-        """This worker's share of each global batch of about `batch` clips; shuffled by `seed`, None keeps the order."""
+        """This worker's share of each global batch of about `batch` clips; shuffled by `seed`, None keeps the order.
+
+        pieces: each global batch comes as so many smaller ones, or as one of each clip where it has fewer.
+        """
         order = torch.arange(self.size) if seed is None else torch.randperm(self.size, generator=generator(seed))
-        for low, high in bounds(self.size, batch):
+        for low, high in cut(bounds(self.size, batch), pieces):
             all_rows, mine = order[low:high], slice(rank, None, world)
             other = self._gather(all_rows.roll(-1)[mine], high - low) if pairs else None
             yield replace(self._gather(all_rows[mine], high - low), other=other)
@@ -139,12 +147,12 @@ class Streamed:
         self.found, self.device, self.size, self.budget = found, device, len(found), budget
 
     def batches(
-        self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1, pairs: bool = False
+        self, batch: int, *, seed: int | None, rank: int = 0, world: int = 1, pairs: bool = False, pieces: int = 1
     ) -> Iterator[Batch]:
         """As `Resident.batches`."""
         draw = None if seed is None else generator(seed)
         blocks, waiting = self._blocks(draw), []
-        for low, high in bounds(self.size, batch):
+        for low, high in cut(bounds(self.size, batch), pieces):
             while sum(len(rows) for _, rows, _ in waiting) < high - low:
                 waiting.append(next(blocks))
             parts, wanted = [], high - low
@@ -210,6 +218,13 @@ def bounds(clips: int, batch: int) -> list[tuple[int, int]]:
     """The fewest batches of at most `batch` clips, as equal in size as can be: (first, last + 1) of each."""
     steps = -(-clips // batch)
     return [(i * clips // steps, (i + 1) * clips // steps) for i in range(steps)]
+
+
+def cut(batches: list[tuple[int, int]], pieces: int) -> Iterator[tuple[int, int]]:
+    """Each (first, last + 1) as so many, or as one of each clip where it has fewer."""
+    for low, high in batches:
+        count = min(pieces, high - low)
+        yield from ((low + i * (high - low) // count, low + (i + 1) * (high - low) // count) for i in range(count))
 
 
 def mixed(*numbers: int) -> int:

@@ -12,7 +12,7 @@ from raysign.errors import BundleError, StoreError, nearest
 from raysign.infer.predictor import Predictor, difference, named, top
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
-from raysign.learn.loop import read_metrics
+from raysign.learn.history import read_metrics
 from raysign.report import html
 from raysign.report.metrics import metrics
 from raysign.skeleton import of_dict
@@ -118,8 +118,8 @@ def epochs_of(bundle_dir: Path, bundle: Bundle) -> list[dict]:
     """Training's figures by epoch from the training's folder, beside the bundle or where the pipeline keeps it."""
     training = str(bundle.card.get("training", ""))
     for folder in (bundle_dir.parent, bundle_dir.parent / "train" / training):
-        if (folder / "metrics.jsonl").is_file() and folder.name == training:
-            return read_metrics(folder)
+        if folder.name == training and (rows := read_metrics(folder)):
+            return rows
     return []
 
 

@@ -85,6 +85,14 @@ def load(directory: Path) -> Bundle:
     return Bundle(tree, skeleton, names, channels, network.eval(), card)
 
 
+def fingerprint(directory: Path) -> str:
+    """What tells a bundle's weights from others, wherever it lies. BundleError when there is none."""
+    try:
+        return store.read_json(directory / "card.json")["sha256"]["weights.pt"]
+    except (RaysignError, OSError, KeyError, TypeError):
+        raise BundleError(f"{directory}: found no bundle, expected one that `raysign train` has finished") from None
+
+
 def tensor_bytes(state: dict) -> bytes:
     """`torch.save` into memory, to be written whole."""
     buffer = io.BytesIO()

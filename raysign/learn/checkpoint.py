@@ -8,7 +8,7 @@ import torch
 from raysign import store
 from raysign.learn.bundle import TORN, tensor_bytes
 
-PARTS = {"epoch", "network", "optimizer", "scaler", "best"}
+PARTS = {"epoch", "network", "averaged", "optimizer", "scaler", "scores", "best", "ended"}
 log = logging.getLogger(__name__)
 
 

@@ -8,6 +8,7 @@ a name and a folder of its own each time, so nothing Ray left behind can be mist
 import logging
 import os
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from raysign.clips.batch import Listing, Resident, Streamed, listing
 from raysign.config import Config
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
 from raysign.kinds import kind_module
-from raysign.learn import bundle, checkpoint, loop, recogniser, reporters
+from raysign.learn import bundle, checkpoint, compute, loop, recogniser, reporters, transfer
+from raysign.learn.history import read_metrics
 from raysign.learn.labels import Labels, of_card
 from raysign.learn.tracking import Tracker
 from raysign.skeleton import of_dict
@@ -43,6 +45,7 @@ FREE = {
     "memory_gb",
     "max_failures",
     "restart",
+    "compile",
 }  # fmt: skip - settings of the training that do not change its result
 
 
@@ -50,6 +53,8 @@ def key_of(config: Config, clips_key: str) -> str:
     """Name of the training: a hash of the clips, the seed and every setting that its result follows from."""
     tree = {name: getattr(config, name).model_dump(mode="json") for name in SECTIONS}
     tree["train"] = {name: value for name, value in tree["train"].items() if name not in FREE}
+    if config.train.start_from:
+        tree["train"]["start_from"] = bundle.fingerprint(config.train.start_from)
     return store.fingerprint([tree, clips_key, config.seed])
 
 
@@ -69,13 +74,14 @@ def train(config: Config, clips_dir: Path, train_root: Path) -> Path:
         return directory / "bundle"
     _check(card, clips_dir)
     directory.mkdir(parents=True, exist_ok=True)
+    store.write_bytes(directory / "config.yaml", config.to_yaml().encode())  # for `raysign analyze`
     tracker = Tracker(config, directory, _tags(card, directory))
     status = "KILLED"
     try:
         run = _run_here if config.train.workers == 0 else _run_on_ray
         run(config, clips_dir, directory, tracker)
-        made, metrics = _write_bundle(config, card, directory)
-        tracker.finish("FINISHED", made, metrics)
+        made, state = _write_bundle(config, card, directory)
+        tracker.finish("FINISHED", made, state["best"]["metrics"])
         status = ""
     except RaysignError:
         status = "FAILED"
@@ -83,6 +89,8 @@ def train(config: Config, clips_dir: Path, train_root: Path) -> Path:
     finally:
         if status:
             tracker.finish(status)
+    if state["epoch"] < config.train.epochs:
+        print(f"ended after epoch {state['epoch']} of {config.train.epochs}: {state['ended']}", file=sys.stderr)
     return made
 
 
@@ -103,21 +111,22 @@ def _tags(card: dict, directory: Path) -> dict[str, str]:
     return {"raysign.clips": card["key"], "raysign.training": directory.name, "raysign.directory": str(directory)}
 
 
-def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, dict[str, float]]:
-    """The best epoch of the last checkpoint as a bundle. Returns its directory and the epoch's metrics."""
+def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, dict]:
+    """The best epoch of the last checkpoint as a bundle. Returns its directory and the checkpoint."""
     state = checkpoint.newest(directory)
-    if state is None or state["epoch"] != config.train.epochs:
+    if state is None or not state["ended"]:
         raise TrainError(f"{directory}: no checkpoint of the last epoch; is it on storage that all nodes share?")
     best, channels, labels = state["best"], tuple(card["channels"]), of_card(card)
     skeleton = of_dict(card["skeleton"])
     network = recogniser.build(config, skeleton, channels, labels)
     network.load_state_dict(best["weights"])
     about = {
-        "training": directory.name, "epoch": best["epoch"], "metrics": best["metrics"], "clips": card["key"],
+        "training": directory.name, "epoch": best["epoch"], "metrics": best["metrics"], "ended": state["ended"],
+        "clips": card["key"],
         "landmarks": card.get("landmarks"), "extractor": card.get("extractor"), "counts": card["counts"],
     }  # fmt: skip
     bundle.Bundle(config, skeleton, labels, channels, network.eval(), about).save(directory / "bundle")
-    return directory / "bundle", best["metrics"]
+    return directory / "bundle", state
 
 
 # ---------------------------------------------------------------- what every worker does
@@ -129,6 +138,8 @@ def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.R
     if card is None:
         raise StoreError(f"{clips_dir}: not to be seen from a worker; put `out` on storage that all nodes share")
     found = {name: listing(clips_dir, name) for name in ("train", "val")}
+    if config.train.smoke:
+        found = {name: part.some(config.train.batch) for name, part in found.items()}
     fits = sum(part.bytes for part in found.values()) <= config.train.memory_gb * 2**30
     labels = of_card(card)
     splits = {name: _split(part, labels, config, fits, device) for name, part in found.items() if len(part)}
@@ -138,7 +149,10 @@ def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.R
     augment = Augment(config.augment, skeleton, tuple(card["channels"]), config.seed)
     torch.manual_seed(config.seed)
     network = recogniser.build(config, skeleton, tuple(card["channels"]), labels)
-    loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, device)
+    if config.train.start_from:
+        transfer.start_from(network, config.train.start_from, config.train.ignore)
+    with compute.deterministic(config.train.deterministic):
+        loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, device)
 
 
 def _split(found: Listing, labels: Labels, config: Config, fits: bool, device: torch.device) -> loop.Split:
@@ -174,9 +188,9 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: Track
     engine.connect(config.ray, dashboard=True)
     cpus, gpu = resources(config.train)
     (directory / FAILED).unlink(missing_ok=True)
-    told = len(loop.read_metrics(directory)) if checkpoint.saved(directory) else 0
+    told = len(read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
-    follow = reporters.Follow(lambda: loop.read_metrics(directory), reporter, int(min(told, tracker.told)))
+    follow = reporters.Follow(lambda: read_metrics(directory), reporter, int(min(told, tracker.told)))
     try:
         _fit(config, clips_dir, directory, cpus, gpu)
     finally:

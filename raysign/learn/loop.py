@@ -4,10 +4,12 @@ Everything random follows from (seed, epoch, step), and losses, gradients and st
 a training that is killed and goes on, or runs on another number of workers, takes the same steps.
 """
 
-import json
+import copy
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -15,11 +17,11 @@ import torch.distributed as dist
 from torch import nn
 
 from raysign import config as configs
-from raysign import store
 from raysign.clips.augment import Augment, mixup
 from raysign.clips.batch import Batch, Resident, Streamed, bounds, mixed
-from raysign.errors import ConfigError, TrainError, nearest
-from raysign.learn import checkpoint
+from raysign.errors import TrainError
+from raysign.learn import best, checkpoint, compute, history, optimizer, transfer
+from raysign.learn.best import Scores
 from raysign.learn.recogniser import Recogniser
 from raysign.learn.reporters import Reporter
 from raysign.models._layers import group
@@ -35,89 +37,139 @@ class Split:
 
 @dataclass
 class State:
-    """All that changes in training. best: {epoch, metrics, weights} of the best epoch so far."""
+    """All that changes in training.
+
+    averaged: the network of averaged weights, where `train.ema` asks for one. scores: of each epoch, see `best`.
+    best: {epoch, metrics, weights} of the best epoch so far. ended: why the training is at its end, else empty.
+    """
 
     network: Recogniser
+    averaged: Recogniser | None
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
-    epoch: int = 0
+    scores: Scores = field(default_factory=list)
     best: dict | None = None
+    ended: str = ""
+
+    @property
+    def epoch(self) -> int:
+        """Epochs done."""
+        return len(self.scores)
 
     def saved(self) -> dict:
         """As tensors and plain values."""
+        averaged = self.averaged.state_dict() if self.averaged else None
         return {
-            "epoch": self.epoch, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(), "best": self.best,
+            "epoch": self.epoch, "network": self.network.state_dict(), "averaged": averaged,
+            "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "scores": self.scores, "best": self.best, "ended": self.ended,
         }  # fmt: skip
 
     def restore(self, saved: dict) -> None:
         """The inverse of `saved`."""
         self.network.load_state_dict(saved["network"])
+        if self.averaged:
+            self.averaged.load_state_dict(saved["averaged"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.scaler.load_state_dict(saved["scaler"])
-        self.epoch, self.best = saved["epoch"], saved["best"]
+        self.scores, self.best, self.ended = saved["scores"], saved["best"], saved["ended"]
 
 
 def fit(config: configs.Config, network: Recogniser, train: Split, val: Split | None, augment: Augment,
         directory: Path, reporter: Reporter, device: torch.device) -> None:  # fmt: skip
-    """Train to the last epoch, going on from the newest checkpoint in `directory`.
+    """Train until `best.ended` says why not to go on, beginning from the newest checkpoint in `directory`.
 
-    Leaves `checkpoints/` (the last one always there) and `metrics.jsonl`, one line per epoch, in `directory`, which
-    all workers share. Reseeds torch's generators. TrainError when the loss is not finite.
+    Leaves `checkpoints/` (the last one always there) and `metrics.csv`, a row an epoch, in `directory`, which all
+    workers share. Reseeds torch's generators. TrainError when the loss is not finite.
     """
-    _check_best(config, network.task.METRICS)
-    network.to(device)
-    state = State(
-        network, _optimizer(config, network), torch.amp.GradScaler(device.type, enabled=_amp(config, device)[1])
-    )
+    best.check(config.train, network.task.METRICS, val is not None)
+    state = _begin(config, network, train, device)
     _resume(state, directory)
-    while state.epoch < config.train.epochs:
+    while not state.ended:
         began = time.perf_counter()
+        if hasattr(network.task, "start"):
+            network.task.start(state.epoch, config.train.epochs)
         metrics = _train_epoch(config, state, train, augment, device)
         seconds = time.perf_counter() - began
         if val is not None:
-            metrics |= _evaluate(config, network, val, device)
+            metrics |= _evaluate(config, state.averaged or network, val, device)
         _refuse_non_finite(metrics, state.epoch + 1)
-        state.epoch += 1
-        _keep_best(config, state, metrics, val is not None)
-        metrics |= {"clips_per_second": train.clips.size / seconds, "seconds": time.perf_counter() - began}
-        save = state.epoch % config.train.checkpoint_every == 0 or state.epoch == config.train.epochs
+        _judge(config.train, state, metrics)
+        metrics |= {
+            "clips_per_second": train.clips.size * config.train.repeat / seconds,
+            "seconds": time.perf_counter() - began, **_memory(device),
+        }  # fmt: skip
+        save = state.epoch % config.train.checkpoint_every == 0 or bool(state.ended)
         if group()[0] == 0:
-            _write(config, state, metrics, directory, save)
+            history.append(directory, {"epoch": state.epoch, **metrics})
+            if save:
+                checkpoint.save(directory, state.saved(), config.train.keep_checkpoints)
             if hasattr(network.task, "watch"):
                 network.task.watch(metrics)
         reporter.report({"epoch": state.epoch, **metrics}, saved=save)
 
 
-def _write(config: configs.Config, state: State, metrics: dict, directory: Path, save: bool) -> None:
-    with (directory / "metrics.jsonl").open("a", encoding="utf-8") as lines:
-        lines.write(json.dumps({"epoch": state.epoch, **metrics}) + "\n")
-    if save:
-        checkpoint.save(directory, state.saved(), config.train.keep_checkpoints)
+def _begin(config: configs.Config, network: Recogniser, train: Split, device: torch.device) -> State:
+    """Before the first epoch."""
+    network.to(device)
+    if hasattr(network.task, "balance"):
+        network.task.balance(train.targets)
+    transfer.freeze(network, config.train.freeze)
+    averaged = copy.deepcopy(network) if config.train.ema else None
+    if config.train.compile:
+        compute.compiled(network)
+    scaler = torch.amp.GradScaler(device.type, enabled=compute.amp(config.train, device)[1])
+    return State(network, averaged, optimizer.optimizer(config.train, network), scaler)
+
+
+def _memory(device: torch.device) -> dict[str, float]:
+    """The most memory of a GPU that tensors took in this epoch, in MB; nothing on a CPU."""
+    if device.type != "cuda":
+        return {}
+    most = torch.cuda.max_memory_allocated(device) / 2**20
+    torch.cuda.reset_peak_memory_stats(device)
+    return {"gpu_memory_mb": most}
 
 
 # ---------------------------------------------------------------- one epoch
 
 
 def _train_epoch(config: configs.Config, state: State, split: Split, augment: Augment, device: torch.device) -> dict:
-    """One pass over the training clips; metrics of the clips as augmented, with dropout."""
-    rank, world = group()
-    epoch, steps = state.epoch, len(bounds(split.clips.size, config.train.batch))
+    """`train.repeat` passes over the training clips; metrics of the clips as augmented, with dropout."""
+    train, steps = config.train, len(bounds(split.clips.size, config.train.batch))
     sums = {name: torch.zeros((), device=device) for name in (*state.network.task.METRICS, "norm")}
-    state.network.train()
-    augment.start(epoch, split.clips.size)
-    seed = mixed(config.seed, 3, epoch)
+    falls = best.falls(state.scores, train.plateau_patience)
     rate = 0.0
-    alpha = config.train.mixup
-    shares = mixup.shares(alpha, split.clips.size, config.seed, 6, epoch).to(device) if alpha else None
-    batches = split.clips.batches(config.train.batch, seed=seed, rank=rank, world=world, pairs=shares is not None)
-    for step, batch in enumerate(batches):
-        torch.manual_seed(seed + step)
-        rate = _set_rate(state.optimizer, config.train, epoch * steps + step, config.train.epochs * steps)
-        _step(config, state, *_augmented(batch, augment, shares, split.targets), sums, device)
-    norm = sums.pop("norm") / steps
-    metrics = _averaged(sums, split.clips.size, "train")
+    transfer.train_mode(state.network)
+    for turn in range(state.epoch * train.repeat, (state.epoch + 1) * train.repeat):
+        seed = mixed(config.seed, 3, turn)
+        for step, (parts, clips) in enumerate(_steps(config, split, augment, turn, seed)):
+            torch.manual_seed(seed + step)
+            done = turn * steps + step
+            rate = optimizer.rate_at(done, train.epochs * train.repeat * steps, train, falls)
+            optimizer.set_rate(state.optimizer, rate)
+            _step(config, state, parts, clips, sums, device)
+            if state.averaged:
+                optimizer.follow(state.averaged, state.network, train.ema, done)
+    norm = sums.pop("norm") / (steps * train.repeat)
+    metrics = _averaged(sums, split.clips.size * train.repeat, "train")
     return {**metrics, "train/grad_norm": float(norm), "train/lr": rate}
+
+
+def _steps(
+    config: configs.Config, split: Split, augment: Augment, turn: int, seed: int
+) -> Iterator[tuple[Iterator, int]]:
+    """The steps of a pass: (this worker's share of each part, as `_augmented` gives it; clips over all workers)."""
+    train, (rank, world) = config.train, group()
+    augment.start(turn, split.clips.size)
+    device = split.targets.device
+    shares = mixup.shares(train.mixup, split.clips.size, config.seed, 6, turn).to(device) if train.mixup else None
+    batches = split.clips.batches(
+        train.batch, seed=seed, rank=rank, world=world, pairs=shares is not None, pieces=train.accumulate
+    )
+    for low, high in bounds(split.clips.size, train.batch):
+        parts = islice(batches, min(train.accumulate, high - low))
+        yield (_augmented(batch, augment, shares, split.targets) for batch in parts), high - low
 
 
 def _augmented(
@@ -133,24 +185,31 @@ def _augmented(
     return batch, [(share, targets[rows]), (1 - share, targets[other.rows.to(targets.device)])]
 
 
-def _step(config: configs.Config, state: State, batch: Batch, weighted: list, sums: dict, device: torch.device):
-    """One step of the optimizer on the sum of all workers' gradients. weighted: as `_augmented` gives it."""
-    network, mine = state.network, weighted[0][1]
+def _step(config: configs.Config, state: State, parts: Iterable, clips: int, sums: dict, device: torch.device) -> None:
+    """One step of the optimizer on the mean over `clips`, in all parts and on all workers."""
     state.optimizer.zero_grad(set_to_none=True)
-    with _autocast(config, device):
+    for batch, weighted in parts:
+        _add_gradients(config, state, batch, weighted, clips, sums, device)
+    _sum_gradients(state.network)
+    state.scaler.unscale_(state.optimizer)
+    sums["norm"] += nn.utils.clip_grad_norm_(state.network.parameters(), config.train.clip_norm or math.inf)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+
+
+def _add_gradients(config: configs.Config, state: State, batch: Batch, weighted: list, clips: int, sums: dict,
+                   device: torch.device) -> None:  # fmt: skip
+    """Those of this worker's share of a part. weighted: as `_augmented` gives it."""
+    network, mine = state.network, weighted[0][1]
+    with compute.autocast(config.train, device):
         logits = network(batch.x, batch.frames, batch.persons)
     # a worker without a clip in this batch takes part with a clip that counts for nothing
     loss = logits.sum() * 0
     if len(mine):
-        loss = torch.stack([(w * network.task.loss(logits, told)).sum() for w, told in weighted]).sum() / batch.total
+        loss = torch.stack([(w * network.task.loss(logits, told)).sum() for w, told in weighted]).sum() / clips
     state.scaler.scale(loss).backward()
-    _sum_gradients(network)
-    state.scaler.unscale_(state.optimizer)
-    sums["norm"] += nn.utils.clip_grad_norm_(network.parameters(), config.train.clip_norm or math.inf)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
     with torch.no_grad():
-        sums["loss"] += loss.detach() * batch.total
+        sums["loss"] += loss.detach() * clips
         if len(mine):
             for name, value in network.task.sums(logits, mine).items():
                 sums[name] += value.sum() if name != "loss" else 0.0
@@ -163,7 +222,7 @@ def _evaluate(config: configs.Config, network: Recogniser, split: Split, device:
     sums = {name: torch.zeros((), device=device) for name in network.task.METRICS}
     network.eval()
     for batch in split.clips.batches(config.train.batch, seed=None, rank=rank, world=world):
-        with _autocast(config, device):
+        with compute.autocast(config.train, device):
             logits = network(batch.x, batch.frames, batch.persons)
         mine = split.targets[batch.rows.to(device)]
         for name, value in network.task.sums(logits[: len(mine)], mine).items():
@@ -190,51 +249,11 @@ def _sum_gradients(network: nn.Module) -> None:
         gradient.copy_(part.view_as(gradient))
 
 
-# ---------------------------------------------------------------- optimizer, precision
-
-
-def _optimizer(config: configs.Config, network: nn.Module) -> torch.optim.Optimizer:
-    """AdamW; biases and the scales of norms are not decayed."""
-    decayed = [p for p in network.parameters() if p.dim() > 1]
-    free = [p for p in network.parameters() if p.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": config.train.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.train.lr)
-
-
-def rate_at(step: int, steps: int, train: configs.Train) -> float:
-    """The learning rate of one step: a linear rise over the warm-up, then half a cosine down to `min_lr`."""
-    warm = int(train.warmup * steps)
-    if step < warm:
-        return train.lr * (step + 1) / (warm + 1)
-    done = (step - warm) / max(1, steps - warm)
-    return train.min_lr + (train.lr - train.min_lr) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, train: configs.Train, step: int, steps: int) -> float:
-    rate = rate_at(step, steps, train)
-    for parameters in optimizer.param_groups:
-        parameters["lr"] = rate
-    return rate
-
-
-def _amp(config: configs.Config, device: torch.device) -> tuple[torch.dtype | None, bool]:
-    """(dtype of automatic mixed precision or None, whether gradients must be scaled)."""
-    choice = config.train.amp if config.train.amp != "auto" else ("bf16" if device.type == "cuda" else "off")
-    if choice == "fp16" and device.type == "cpu":
-        raise ConfigError("train.amp: found fp16 on a CPU, expected bf16 or off; float16 trains on a GPU only")
-    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[choice], choice == "fp16"
-
-
-def _autocast(config: configs.Config, device: torch.device):
-    dtype = _amp(config, device)[0]
-    return torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
-
-
 # ---------------------------------------------------------------- resume, best epoch, trouble
 
 
 def _resume(state: State, directory: Path) -> None:
-    """Go on from the newest checkpoint; epochs after it are forgotten, in `metrics.jsonl` as well."""
+    """Go on from the newest checkpoint; epochs after it are forgotten, in `metrics.csv` as well."""
     rank, world = group()
     saved = checkpoint.newest(directory)
     if saved is not None:
@@ -245,43 +264,18 @@ def _resume(state: State, directory: Path) -> None:
         if epochs.sum() != 0:
             raise TrainError(f"{directory}: workers see different checkpoints; put `out` on storage all nodes share")
     if rank == 0:
-        kept = [row for row in read_metrics(directory) if row["epoch"] <= state.epoch]
-        text = "".join(json.dumps(row) + "\n" for row in kept)
-        store.write_bytes(directory / "metrics.jsonl", text.encode())
+        history.forget_after(directory, state.epoch)
 
 
-def read_metrics(directory: Path) -> list[dict]:
-    """The lines of `metrics.jsonl`, without a torn last one; empty when there is no file yet."""
-    rows = []
-    path = directory / "metrics.jsonl"
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
-
-
-def _check_best(config: configs.Config, metrics: tuple[str, ...]) -> None:
-    known = [f"{split}/{name}" for split in ("val", "train") for name in metrics]
-    best = config.train.best
-    if best not in known:
-        raise ConfigError(f"train.best: found {best!r}, expected one of {', '.join(known)}{nearest(best, known)}")
-
-
-def _keep_best(config: configs.Config, state: State, metrics: dict, validated: bool) -> None:
-    """Remember this epoch's weights when it is the best so far; without validation clips the last epoch is."""
-    by_name = validated or config.train.best.startswith("train/")
-    if state.best is None or not by_name or _score(config, metrics) > _score(config, state.best["metrics"]):
-        weights = {name: value.detach().cpu().clone() for name, value in state.network.state_dict().items()}
-        state.best = {"epoch": state.epoch, "metrics": metrics.copy(), "weights": weights}
-
-
-def _score(config: configs.Config, metrics: dict) -> tuple[float, float]:
-    """Higher is better; ties are settled by the loss."""
-    value = metrics[config.train.best]
-    loss = metrics.get("val/loss", metrics["train/loss"])
-    return (-value if config.train.best.endswith("loss") else value), -loss
+def _judge(train: configs.Train, state: State, metrics: dict) -> None:
+    """Count the epoch as done, remember its weights when it is the best so far, and see whether it is the last."""
+    sign = best.sign(state.network.task, train.best)
+    state.scores.append(best.score({"epoch": state.epoch + 1, **metrics}, train.best, sign))
+    if best.epoch_of(state.scores) == state.epoch:
+        weights = (state.averaged or state.network).state_dict()
+        kept = {name: value.detach().cpu().clone() for name, value in weights.items()}
+        state.best = {"epoch": state.epoch, "metrics": metrics.copy(), "weights": kept}
+    state.ended = best.ended(train, state.scores, sign)
 
 
 def _refuse_non_finite(metrics: dict, epoch: int) -> None:

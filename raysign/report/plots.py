@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 MOST_CLASSES = 60  # more rows than this are too small to read on a page
@@ -210,8 +210,13 @@ def training_curves(rows: list[dict]) -> bytes | None:
     rows: one mapping an epoch, `epoch` and named figures (`train/loss`, `val/top1`, `train/lr`); what is absent from
     a row or not finite is left out.
     """
-    rows = [row for row in rows if _finite(row.get("epoch"))]
-    names = sorted({name for row in rows for name, value in row.items() if _finite(value)})
+    return compared_curves([("", rows)])
+
+
+def compared_curves(trainings: list[tuple[str, list[dict]]]) -> bytes | None:
+    """The same of several trainings (title, rows), one below the other on the same scales."""
+    trainings = [(title, [row for row in rows if _finite(row.get("epoch"))]) for title, rows in trainings]
+    names = sorted({name for _, rows in trainings for row in rows for name, value in row.items() if _finite(value)})
     groups = [
         ("loss", [name for name in names if name.endswith("loss")]),
         ("share of clips", [n for n in names if "/" in n and n.rsplit("/", 1)[1].startswith(("top", "macro", "acc"))]),
@@ -221,14 +226,33 @@ def training_curves(rows: list[dict]) -> bytes | None:
     groups = [(title, members) for title, members in groups if members]
     if not groups:
         return None
-    figure = Figure(figsize=(4.0 * len(groups), 2.8), layout="constrained")
-    for axes, (title, members) in zip(np.ravel(np.asarray(figure.subplots(1, len(groups)))), groups, strict=True):
-        _curves(axes, rows, members)
-        axes.set_title(title, fontsize=10, color=INK)
-        axes.set_xlabel("epoch", fontsize=8, color=INK)
+    figure = Figure(figsize=(4.0 * len(groups), 2.8 * len(trainings)), layout="constrained")
+    parts = np.ravel(np.asarray(figure.subfigures(len(trainings), 1)))
+    columns = [[] for _ in groups]
+    for part, (name, rows) in zip(parts, trainings, strict=True):
+        if name:
+            part.suptitle(name, **text(10))
+        for axes, column, (title, members) in zip(_row(part, len(groups)), columns, groups, strict=True):
+            _curves(axes, rows, members)
+            axes.set_title(title, fontsize=10, color=INK)
+            axes.set_xlabel("epoch", fontsize=8, color=INK)
+            column.append(axes)
+    for column, (title, _) in zip(columns, groups, strict=True):
+        _same_scales(column)
         if title == "share of clips":
-            axes.set_ylim(0, 1.02)
+            column[0].set_ylim(0, 1.02)
     return png(figure)
+
+
+def _row(part: SubFigure, count: int) -> list[Axes]:
+    return np.ravel(np.asarray(part.subplots(1, count))).tolist()
+
+
+def _same_scales(column: list[Axes]) -> None:
+    for axes in column[1:]:
+        axes.sharex(column[0])
+        axes.sharey(column[0])
+    column[0].autoscale()
 
 
 def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:

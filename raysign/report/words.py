@@ -49,7 +49,7 @@ def summary(config: Config, metrics: dict) -> str:
     """What to say at the end of the line: the figures and where everything is."""
     from raysign.learn.tracking import uri_of
 
-    home = config.home
+    home = config.answers
     figures = ", ".join(f"{title} {metrics[name]:.3f}" for name, title in FIGURES.items() if name in metrics)
     lines = [
         f"{config.evaluate.split}: {figures} on {metrics['count']} clips",

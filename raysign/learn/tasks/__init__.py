@@ -8,8 +8,10 @@ class Task(nn.Module)             Task(options, width, labels: Labels); METRICS:
                                   probabilities(logits) -> (B, K) float64, of the glosses.
                                   Where there is more to tell: told(logits) -> a dict for each clip of further columns
                                   of PREDICTIONS; balance(targets), called with those of all training clips before the
-                                  first step; start(epoch, epochs), called before each epoch; watch(metrics), called
-                                  after it with its figures, which may warn of what goes wrong
+                                  first step, after the network is on its device; start(epoch, epochs), called before
+                                  each epoch, counted from 0; watch(metrics), called after it with its figures, which
+                                  may warn of what goes wrong; LOWER: names of the metrics of which less is better,
+                                  beside those that end in `loss`
 targets(clips, labels)            the targets of the clips of a table with the columns gloss and category, one row
                                   each; TrainError for what cannot be trained on
 """

@@ -48,6 +48,7 @@ class Task(nn.Module):
     """h (B, T, D) and mask (B, T) of an encoder -> logits (B, T, K+1)."""
 
     METRICS = ("loss", "top1", "wer", "blank", "silent", "short")
+    LOWER = ("wer", "blank", "silent", "short")
 
     def __init__(self, options: Options, width: int, labels: Labels):
         super().__init__()
