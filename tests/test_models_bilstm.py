@@ -19,7 +19,7 @@ def network(*overrides: str) -> Recogniser:
 
 
 def test_with_36_features_and_20_glosses_it_has_as_many_weights_as_the_layers_add_up_to():
-    parts = dict.fromkeys(("project", "lstm", "norm", "head"), 0)
+    parts: dict[str, int] = dict.fromkeys(["project", "lstm", "norm", "head"], 0)
     for name, p in network().named_parameters():
         parts[name.split(".")[1]] += p.numel()
     assert parts == {"project": 2368, "lstm": 66560, "norm": 256, "head": 2709}
