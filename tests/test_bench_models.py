@@ -19,7 +19,6 @@ def test_the_models_are_measured_and_the_last_line_says_all(capsys):
 
 
 def test_st_gcn_and_its_original_give_the_same_logits():
-    pytest.importorskip("raysign.models.st_gcn")
     inputs = costs.clips(2, 9, LAYOUTS["ntu_25"], models.CHANNELS)
     found = _original.against_original(LAYOUTS["ntu_25"], models.CHANNELS, models.LABELS, inputs, rounds=1)
     assert found["difference"] <= _original.SAME
