@@ -37,7 +37,9 @@ def settings(*words: str) -> config.Config:
 
 def network(tree: config.Config, seed: int = 3):
     torch.manual_seed(seed)
-    return build(tree, *form.expected(tree, LAYOUT), Labels(GLOSSES, ["k", "l"])).eval()
+    return build(
+        tree, *form.expected(tree, "hand_21" if "hand" in tree.prepare.kind else LAYOUT), Labels(GLOSSES, ["k", "l"])
+    ).eval()
 
 
 def original_name(ours: str, tree: config.Config) -> str:
@@ -181,7 +183,8 @@ def test_torn_files_and_other_files_are_told_in_one_line(weights, tmp_path):
         foreign.read(tmp_path / "none.pt")
 
 
-@pytest.mark.parametrize("tree", [{}, {"epoch": 3}, [1], {"state_dict": {"a": "b"}}, {"a": torch.ones(2).to_sparse()}])
+@pytest.mark.parametrize("tree", [{}, {"epoch": 3}, [1], {"state_dict": {"a": "b"}}, {"a": torch.ones(2).to_sparse()},
+                                  {"a": torch.ones(1).expand(10**12)}])  # fmt: skip
 def test_a_file_without_weights_says_what_it_holds(tree, tmp_path):
     with pytest.raises(BundleError, match="expected weights by name"):
         foreign.read(saved(tmp_path / "a.pt", tree))
@@ -286,6 +289,16 @@ def test_a_perceptron_gives_its_own_logits_whatever_its_layers(hidden, tmp_path)
     one = torch.ones(64, dtype=torch.int64)
     with torch.inference_mode():
         assert torch.allclose(made.network(clips, one, one), theirs.network(features), atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [[30, 30, 20], [12]])
+def test_a_perceptron_with_residuals_tells_its_layers(hidden, tmp_path):
+    tree = settings("prepare.kind=hand_84", "model.kind=mlp_residual", "task.pool=mean")
+    wanted = network(settings(*HAND, "model.kind=mlp_residual", f"model.hidden={hidden}")).state_dict()
+    file = saved(tmp_path / "a.pt", {original_name(name, tree): value for name, value in wanted.items()})
+    made, _ = bundle_of(file, tree)
+    assert made.config.model.hidden == tuple(hidden)
+    assert same(made.network.state_dict(), wanted)
 
 
 @pytest.mark.real_data

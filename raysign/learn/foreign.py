@@ -69,8 +69,9 @@ def _weights(tree: Any) -> dict[str, torch.Tensor]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether it is a dense tensor of real numbers that are there."""
+    """Whether it is a dense tensor of real numbers, each of which is in the file."""
     return (
         isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
         and not value.is_quantized and not value.is_complex() and not value.is_nested
+        and value.untyped_storage().nbytes() >= value.nbytes
     )  # fmt: skip

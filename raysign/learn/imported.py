@@ -68,8 +68,8 @@ def bundle_of(
         )
     if not match.taken:
         raise BundleError(f"{file}: no weight fits model.kind={config.model.kind}; {'; '.join(match.lines())}")
-    network.load_state_dict(match.taken, strict=False)
     _refuse_non_finite(match.taken, file)
+    network.load_state_dict(match.taken, strict=False)
     origin = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "partial": partial}
     bundle = Bundle(config, skeleton, named, channels, network.eval(), {"imported": origin})
     return bundle, [f"taken: {len(match.taken)} of {len(network.state_dict())} weights", *match.lines(), said]
@@ -132,7 +132,7 @@ def _counts(config: Config, skeleton, channels: tuple[str, ...], given: Shapes) 
     found = []
     for more in (sizes(3, 2), sizes(2, 3)):
         growing = [name for name in few if more[name] != few[name] and given.get(name)]
-        found.append(2 + given[growing[0]][0] - few[growing[0]][0] if growing else None)
+        found.append(max(1, 2 + given[growing[0]][0] - few[growing[0]][0]) if growing else None)
     return found[0], found[1]
 
 
