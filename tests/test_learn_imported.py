@@ -44,7 +44,8 @@ def network(tree: config.Config, seed: int = 3):
 
 def original_name(ours: str, tree: config.Config) -> str:
     """A published name that is renamed to ours."""
-    starts = {"encoder.": ("",), "task.head.1.": ("fcn.", "output.", "network.12."), "task.": ("",),
+    starts = {"encoder.": ("", "backbone."), "task.": ("",),
+              "task.head.1.": ("fcn.", "output.", "network.12.", "cls_head.fc_cls."),
               "task.gloss_head.0.": ("gloss_head.",), "task.category_head.0.": ("category_head.",)}  # fmt: skip
     names = [start + ours.removeprefix(to) for to in starts if ours.startswith(to) for start in starts[to]]
     return next(name for name in names if renamed(name, tree) == ours)
