@@ -42,6 +42,9 @@ def plain_errors(verb):
     return guarded
 
 
+NO_DATA = {"source": {"kind": "synthetic"}}  # for verbs that look at settings alone
+
+
 def verb(name: str | None = None, base: dict | None = None):
     """A verb that takes a config from its arguments, merged over `base` where they are none by themselves."""
 
@@ -51,20 +54,24 @@ def verb(name: str | None = None, base: dict | None = None):
         @plain_errors
         @wraps(function)
         def command(config: tuple[str, ...], **options):
-            from raysign.config import load
-            from raysign.errors import ConfigError
-
-            try:
-                settings = load(config)
-            except ConfigError:
-                if base is None:
-                    raise
-                settings = load(config, base)
-            return function(settings, **options)
+            return function(_settings(config, base), **options)
 
         return command
 
     return decorate
+
+
+def _settings(arguments: tuple[str, ...], base: dict | None = None):
+    """The config of the arguments, merged over `base` where they are none by themselves."""
+    from raysign.config import load
+    from raysign.errors import ConfigError
+
+    try:
+        return load(arguments)
+    except ConfigError:
+        if base is None:
+            raise
+        return load(arguments, base)
 
 
 @verb()
@@ -125,6 +132,30 @@ def evaluate(config):
     from raysign.report import words
 
     click.echo(words.summary(config, pipeline.evaluate(config)))
+
+
+LAYOUT = click.option("--layout", metavar="NAME", help="of the landmarks, where there are none yet that tell")
+
+
+@main.command("import-weights", epilog=CONFIG_HELP)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("config", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder of the bundle")
+@LAYOUT
+@click.option("--labels", type=click.Path(path_type=Path), help="names of the glosses: one a line, .json or .csv")
+@click.option("--ignore", multiple=True, metavar="PREFIX", help="leave out weights whose names begin so; repeatable")
+@click.option("--partial", is_flag=True, help="what FILE lacks begins at random")
+@plain_errors
+def import_weights(file: Path, config: tuple[str, ...], out: Path, **options):
+    """Published weights, or those of another program, to a bundle for evaluate, predict and further training.
+
+    FILE is of torch.save: a state dict or a checkpoint that has one. Nothing in it is run. The CONFIG says what network
+    it is for (model.kind, task.kind, their options) and how clips are made (prepare).
+    """
+    from raysign import pipeline
+
+    said = pipeline.import_weights(file, _settings(config, NO_DATA), out, **options)
+    click.echo("\n".join([*said, f"bundle: {out}"]))
 
 
 @main.command(epilog=CONFIG_HELP)
@@ -218,7 +249,7 @@ def analyze(where: tuple[str, ...], out: Path | None):
     click.echo(f"picture: {out}")
 
 
-@verb("config", base={"source": {"kind": "synthetic"}})
+@verb("config", base=NO_DATA)
 def show_config(config):
     """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""
     click.echo(config.to_yaml(), nl=False)
@@ -260,7 +291,7 @@ def demo(out: Path):
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @plain_errors
 def bench(what: str, options: tuple[str, ...]):
-    """Measure WHAT: extract, import, prepare or train (speed against a baseline of the same run), or signers
+    """Measure WHAT: extract, import, prepare, train or models (speed against a baseline of the same run), or signers
     (accuracy on people that training never saw). The last line is one JSON object.
 
     KEY=VALUE sets an argument of the benchmark's `run` function, such as clips=10000 or path=FOLDER.
@@ -277,7 +308,7 @@ def bench(what: str, options: tuple[str, ...]):
     module.run(**arguments(module.run, options))
 
 
-@verb(base={"source": {"kind": "synthetic"}})
+@verb(base=NO_DATA)
 def doctor(config):
     """Check this machine: each line is ok or says how to fix it."""
     from raysign.checks import doctor as checks
@@ -290,7 +321,7 @@ def doctor(config):
 @main.group(invoke_without_command=True)
 @click.pass_context
 def models(context):
-    """List the MediaPipe model files; `raysign models fetch` gets them."""
+    """List the MediaPipe model files; `raysign models fetch` gets them, `summary` is of a recogniser's network."""
     if context.invoked_subcommand is None:
         list_models()
 
@@ -311,3 +342,17 @@ def fetch(names: tuple[str, ...]):
 
     for name in names or [row["name"] for row in files.table()]:
         click.echo(f"{name}: {files.fetch(name)}")
+
+
+@models.command(epilog=CONFIG_HELP)
+@click.argument("config", nargs=-1)
+@LAYOUT
+@click.option("--frames", type=click.IntRange(min=1), default=100, show_default=True, help="of a clip")
+@click.option("--batch", type=click.IntRange(min=1), default=16, show_default=True, help="clips together")
+@click.option("--glosses", type=click.IntRange(min=2), default=100, show_default=True, help="to tell apart")
+@plain_errors
+def summary(config: tuple[str, ...], **options):
+    """What the CONFIG's network is made of, and its operations, memory and speed on this machine. Needs no data."""
+    from raysign import pipeline
+
+    click.echo(pipeline.summary(_settings(config, NO_DATA), **options))

@@ -178,6 +178,7 @@ class Train(Section):
 class Evaluate(Section):
     """Scoring a bundle on one split."""
 
+    bundle: AnyPath | None = Field(None, description="folder of the bundle to score; None: the one that is trained")
     split: Literal["train", "val", "test"] = "test"
     batch: int = Field(64, ge=1, description="clips a step")
 

@@ -124,10 +124,32 @@ def evaluate(config: Config) -> dict:
     clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
     card = scoring.card_with(clips, split)  # said before the training and not after it
     made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
-    if published.exists() and not made.exists():
+    if published.exists() and not made.exists() and not config.evaluate.bundle:
         log.warning("%s: found no bundle of these settings and clips, only of others; one is trained now", published)
-    bundle = _trained(config, clips)
+    bundle = config.evaluate.bundle or _trained(config, clips)
     return scoring.evaluate(bundle, clips, split, config.answers / "evaluation", batch=config.evaluate.batch)
+
+
+def import_weights(
+    file: Path, config: Config, out: Path, layout: str | None = None, labels: Path | None = None,
+    ignore: tuple[str, ...] = (), partial: bool = False,
+) -> list[str]:  # fmt: skip
+    """Weights of another program to a bundle in the folder `out`, as `learn.imported` says. Returns what to say."""
+    from raysign.learn import imported
+    from raysign.learn.labels import of_file
+
+    names = of_file(labels) if labels else None
+    bundle, said = imported.bundle_of(file, config, layout, names, ignore, partial)
+    bundle.save(out)
+    return said
+
+
+def summary(config: Config, layout: str | None = None, frames: int = 100, batch: int = 16, glosses: int = 100) -> str:
+    """What the config's network is made of and what it costs on this machine. Needs no data."""
+    from raysign.clips import form
+    from raysign.report import network
+
+    return network.render(network.measure(config, *form.expected(config, layout), frames, batch, glosses))
 
 
 def run(config: Config) -> str:

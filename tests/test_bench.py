@@ -19,7 +19,7 @@ ray: {cpus: 2}
 
 
 def test_the_benchmarks_are_the_files_of_the_folder():
-    assert {"accuracy", "extract", "import", "prepare", "signers", "train"} <= set(bench.benchmarks())
+    assert {"accuracy", "extract", "import", "models", "prepare", "signers", "train"} <= set(bench.benchmarks())
 
 
 def test_an_unknown_setting_of_a_benchmark_is_answered_with_the_nearest():

@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysign import config, schema, store
-from raysign.clips import split
-from raysign.errors import ClipError, ConfigError, StoreError
+from raysign.clips import form, split
+from raysign.errors import ClipError, StoreError
 from raysign.kinds import Section, kind_module
 from raysign.skeleton import Skeleton
-from raysign.skeleton import layout as layout_of
 
 _WHO = ("id", "gloss", "category", "signer", "split")
 _NOTE = b"raysign.prepare"  # what a shard says of itself beside its rows, written with them or not at all
@@ -51,7 +50,7 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     """Labels, splits and what is to do, from the small columns of the landmarks alone.
 
     A unit is {"shard": name, "splits": split of each row, "" for a row left out}. Raises StoreError when there are no
-    landmarks, ConfigError when the splits cannot be made.
+    landmarks, ConfigError when the splits cannot be made or the clips would be of several forms.
     """
     shards = [
         (path.name, table)
@@ -74,7 +73,7 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}
     reasons = [why or ("" if chosen[row["id"]] else "no split") for row, why in zip(rows, reasons, strict=True)]
     places = [path for path, table in shards for _ in range(len(table))]
-    skeleton, channels = _form({row["layout"] for row in usable if chosen[row["id"]]}, settings)
+    skeleton, channels = form.of_layouts({row["layout"] for row in usable if chosen[row["id"]]}, settings)
     offered = [(path, row) for path, row in zip(places, rows, strict=True) if row["id"] not in gone]
     key = _key(settings, skeleton, offered)
     units = [
@@ -218,22 +217,6 @@ def _require_training(directory: Path, rows: list[dict], failed: list[dict]) -> 
         f"{directory}: no training clips{of} are left; {count} were dropped: {reason}; give more clips or change the "
         "`prepare` section"
     )
-
-
-def _form(layouts: set[str], settings: config.Config) -> tuple[Skeleton, tuple[str, ...]]:
-    """The one skeleton of all clips and the names of their channels.
-
-    ConfigError when the recipe cannot make clips of a layout, or makes several kinds.
-    """
-    recipe = kind_module("prepare", settings.prepare.kind)
-    found = {
-        (recipe.skeleton(settings.prepare, layout), recipe.channels(settings.prepare, layout)): layout
-        for layout in sorted(layouts)
-    }
-    if len(found) > 1:
-        some = ", ".join(layout_of(name).name for name in found.values())
-        raise ConfigError(f"landmarks: found several layouts ({some}), expected one; prepare each in a run of its own")
-    return next(iter(found))
 
 
 def _counts(rows: list[dict]) -> dict:

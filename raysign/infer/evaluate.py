@@ -130,12 +130,12 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
     dropped = "; ".join(f"{count} ({reason})" for reason, count in card["dropped"].items()) or "none"
     best = bundle.card.get("metrics") or {}
     kept = ", ".join(f"{name} {best[name]:.3f}" for name in sorted(best) if name.startswith("val/"))
+    trained = f"epoch {bundle.card.get('epoch', '?')} of {bundle.config.train.epochs}" + (f" ({kept})" if kept else "")
+    if "imported" in bundle.card:
+        trained = "elsewhere: {file}, sha256 {sha256}".format(**bundle.card["imported"])
     rows = [
         ("bundle", str(bundle_dir)),
-        (
-            "trained",
-            f"epoch {bundle.card.get('epoch', '?')} of {bundle.config.train.epochs}" + (f" ({kept})" if kept else ""),
-        ),
+        ("trained", trained),
         ("clips", f"{card['key']}: {sizes}"),
         ("split", f"{split}, divided by {division.get('kind', '?')}"),
         ("signers tested", ", ".join(signers)),

@@ -6,6 +6,7 @@ theirs, 65,498 parameters for 84 features and 26 letters. Unlike theirs it takes
 sees one by one, and its head starts from torch's own initial weights.
 """
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
@@ -18,8 +19,7 @@ from raysign.models._inputs import Inputs, Names
 from raysign.models._layers import MaskedBatchNorm, RowDropout
 from raysign.skeleton import Skeleton
 
-# of three hidden layers; the last linear layer of n hidden ones is network.{4n}
-PUBLISHED = {r"^network\.12\.": "task.head.1.", r"^": "encoder."}
+LINEAR = r"network\.\d+\.weight"
 
 
 class Options(Inputs):
@@ -29,6 +29,21 @@ class Options(Inputs):
     inputs: Names = ("-visibility",)
     hidden: tuple[PositiveInt, ...] = Field((256, 128, 64), min_length=1, description="sizes of the layers")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of features struck out after each layer")
+
+
+def published(options: Options) -> dict[str, str]:
+    """PUBLISHED of as many layers: each takes four places, and the last linear one is the head."""
+    return {rf"^network\.{4 * len(options.hidden)}\.": "task.head.1.", r"^": "encoder."}
+
+
+PUBLISHED = {r"^network\.12\.": "task.head.1.", r"^": "encoder."}  # that of the default options
+
+
+def sizes(shapes: dict[str, tuple[int, ...]]) -> dict:
+    """The options that published weights were made with, which nothing but their shapes tells."""
+    weights = {int(name.split(".")[1]): shape for name, shape in shapes.items() if re.fullmatch(LINEAR, name)}
+    linear = [weights[place][0] for place in sorted(weights) if len(weights[place]) == 2]
+    return {"hidden": tuple(linear[:-1])} if len(linear) > 1 else {}
 
 
 class Layers(nn.Sequential):

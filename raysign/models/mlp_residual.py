@@ -27,6 +27,13 @@ class Options(Inputs):
     dropout: float = Field(0.4, ge=0, lt=1, description="share of features struck out after each layer")
 
 
+def sizes(shapes: dict[str, tuple[int, ...]]) -> dict:
+    """The options that published weights were made with, which nothing but their shapes tells."""
+    linear = [f"blocks.{i}.block.0.weight" for i in range(len(shapes))]
+    found = [shapes[name][0] for name in ("input_proj.0.weight", *linear) if name in shapes]
+    return {"hidden": tuple(found)} if found else {}
+
+
 class Block(nn.Module):
     """A layer, added to a linear image of what it was given. h (N, T, D), mask (N, T) -> (N, T, E)."""
 

@@ -50,11 +50,12 @@ def summary(config: Config, metrics: dict) -> str:
     from raysign.learn.tracking import uri_of
 
     home = config.answers
+    bundle = config.evaluate.bundle or home / "bundle"
     figures = ", ".join(f"{title} {metrics[name]:.3f}" for name, title in FIGURES.items() if name in metrics)
     lines = [
         f"{config.evaluate.split}: {figures} on {metrics['count']} clips",
         f"report:  {home / 'evaluation' / 'report.html'}",
-        f"bundle:  {home / 'bundle'}   (raysign predict {home / 'bundle'} FILE...)",
+        f"bundle:  {bundle}   (raysign predict {bundle} FILE...)",
     ]
     lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]
     if config.mlflow.enabled:

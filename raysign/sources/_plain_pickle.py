@@ -60,6 +60,10 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
+# for torch's own reader of tensors, which asks for (what to call, what it is called in the file): numbers of numpy
+NUMBERS: list[Any] = [(_ALLOWED[place], ".".join(place)) for place in _ALLOWED if place[1] in ("scalar", "dtype")]
+
+
 class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == "_codecs" and name == "encode":  # how Python 2 and 3 pass each other's bytes
