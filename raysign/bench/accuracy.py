@@ -59,8 +59,8 @@ def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
 
 def _right(predictions) -> dict[str, bool]:
     """Whether each clip was told right."""
-    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted")), strict=True)
-    return {clip: gloss == [predicted] for clip, gloss, predicted in rows}
+    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted", "decoded")), strict=True)
+    return {clip: gloss == (told or [predicted]) for clip, gloss, predicted, told in rows}
 
 
 def _interval(right: list[dict[str, bool]]) -> tuple[float, float]:
