@@ -69,7 +69,8 @@ def test_every_kind_of_every_family_has_options_named_after_its_file(family):
 def test_every_shipped_config_loads(monkeypatch, tmp_path):
     from pathlib import Path
 
-    monkeypatch.setenv("RAYSIGN_TEST_DATA", str(tmp_path))
+    for name in ("RAYSIGN_TEST_DATA", "SCRATCH"):
+        monkeypatch.setenv(name, str(tmp_path))
     for path in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")):
         assert config.load([str(path)]).name == path.stem
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -86,7 +85,6 @@ class Extraction:
     def finish(self, driver: subprocess.Popen) -> None:
         _, errors = driver.communicate(timeout=240)
         assert driver.returncode == 0, errors.decode()[-2000:]
-        assert not re.findall(rb"^\[20.*", errors, re.MULTILINE)  # Ray's own log
 
     def kill(self, driver: subprocess.Popen) -> None:
         """End the driver with no warning, and wait until its workers are gone as well."""
