@@ -225,7 +225,7 @@ def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path 
     from raysign.config import load
 
     stored = Path(config[0]) if store.shards(Path(config[0])) else None
-    settings = load(config[1:], {"source": {"kind": "synthetic"}}) if stored else load(config)
+    settings = load(config[1:], NO_DATA) if stored else load(config)
     click.echo(f"picture: {pipeline.show(settings, clips, count, out, upwards, stored)}")
 
 

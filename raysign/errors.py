@@ -1,5 +1,6 @@
 """Every error raysign raises on purpose: `place: found, expected, next step`, one line each."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 
 
@@ -39,3 +40,9 @@ def nearest(word: str, choices) -> str:
     """`; did you mean 'x'?` for the choice nearest to `word`, or an empty string when none is near."""
     close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def in_line(names: Sequence[str]) -> str:
+    """Names in a line, of many the first three and the last."""
+    few = names if len(names) < 9 else (*names[:3], "...", names[-1])
+    return ", ".join(few)

@@ -138,6 +138,8 @@ def import_weights(
     from raysign.learn import imported
     from raysign.learn.labels import of_file
 
+    if out.exists() and any(out.iterdir()):
+        raise ConfigError(f"{out}: found a folder with something in it, expected a new one; give another --out")
     names = of_file(labels) if labels else None
     bundle, said = imported.bundle_of(file, config, layout, names, ignore, partial)
     bundle.save(out)

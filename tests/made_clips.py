@@ -16,6 +16,7 @@ TRAININGS = {
         "train.optimizer=sgd", "train.schedule=step", "train.steps=[2, 4]", "train.ema=0.9", "train.accumulate=2",
         "train.repeat=2", "train.mixup=0.3",
     ),
+    "alone": ("task.kind=ctc", "train.batch=1", "train.epochs=2"),  # of two workers one has no clip
     "plateau": (
         "train.optimizer=adam", "train.schedule=plateau", "train.plateau_patience=0", "train.patience=3",
         "train.freeze=[encoder.blocks.0]", "train.deterministic=true", "train.best=val/loss", "train.lr=0.01",

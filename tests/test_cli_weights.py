@@ -38,6 +38,14 @@ def foreign(trained) -> Path:
     return trained / "a.pt"
 
 
+def test_a_folder_with_something_in_it_is_left_as_it_is(trained, foreign):
+    before = (trained / "bundle" / "card.json").read_bytes()
+    done = raysign("import-weights", foreign, *DATA, *MODEL, f"out={trained}", "--out", trained / "bundle")
+    assert done.exit_code == 1
+    assert "expected a new one" in done.output
+    assert (trained / "bundle" / "card.json").read_bytes() == before
+
+
 def test_imported_weights_score_as_those_they_are(trained, foreign, tmp_path):
     done = raysign("import-weights", foreign, *DATA, *MODEL, f"out={trained}", "--out", tmp_path / "bundle")
     assert done.exit_code == 0, done.output

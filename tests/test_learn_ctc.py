@@ -172,6 +172,7 @@ def test_a_step_along_the_gradient_of_the_term_makes_blanks_rarer_where_they_are
 
 def test_a_collapse_is_told_once_and_only_when_it_lasts(caplog):
     made, healthy = task(), {"train/blank": 0.99, "train/silent": 1.0, "val/blank": 0.9, "val/silent": 0.5}
+    healthy["train/short"] = 0.1
     collapsed = {**healthy, "val/blank": 1.0, "val/silent": 1.0}
     for figures in (collapsed, healthy, *[collapsed] * 9):
         made.watch(figures)
@@ -180,6 +181,15 @@ def test_a_collapse_is_told_once_and_only_when_it_lasts(caplog):
         made.watch(collapsed)
     assert len(caplog.records) == 1
     assert "task.blank_weight" in caplog.text
+
+
+def test_a_model_that_hands_on_too_few_frames_is_refused():
+    torch.manual_seed(0)
+    h, wanted = torch.randn(3, 1, 8), ctc.targets(clips(["a", "b"], ["a", "b", "c"], ["a", "b"]), LABELS)
+    made = task()
+    short = made.sums(made(h, torch.ones(3, 1, dtype=torch.bool)), wanted)["short"].mean().item()
+    with pytest.raises(TrainError, match="100% of the clips with fewer frames"):
+        made.watch({"train/short": short, "train/blank": 0.0, "train/silent": 0.0})
 
 
 # ---------------------------------------------------------------- targets, metrics

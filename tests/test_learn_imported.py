@@ -212,12 +212,22 @@ def test_labels_come_in_the_order_of_their_numbers(name, text, tmp_path):
 
 @pytest.mark.parametrize(("name", "text"), [
     ("a.txt", "a\na\n"), ("a.json", "{"), ("a.json", "3"), ("a.json", '{"a": 0, "b": 2}'), ("a.json", '{"a": "x"}'),
+    ("a.json", '[{"id": 0, "name": "a"}]'), ("a.json", '["a", null]'), ("a.csv", "name,id\na,0,x\n"),
     ("a.csv", ""), ("a.csv", "gloss,number\na,1\n"), ("a.csv", "gloss,label\na,x\n"),
 ])  # fmt: skip
 def test_labels_that_tell_no_order_are_refused(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=name):
         labels.of_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("a.json", '{"3": 0, "1": 1, "2": 2}'), ("a.csv", "gloss,label\n3,0\n1,1\n2,2\n"), ("a.txt", "3\n1\n2\n"),
+    ("a.csv", "gloss_id,label,cat_id,category\n1,1,0,k\n0,3,0,k\n2,2,0,k\n"),
+])  # fmt: skip
+def test_names_that_are_digits_stay_the_names(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    assert labels.of_file(tmp_path / name).glosses == ["3", "1", "2"]
 
 
 def test_labels_must_be_as_many_as_the_weights_are_for(weights, tmp_path):

@@ -8,7 +8,7 @@ from raysign import config
 from raysign.errors import ConfigError, TrainError
 from raysign.kinds import kind_module
 from raysign.learn.labels import Labels
-from raysign.learn.tasks import two_heads
+from raysign.learn.tasks import _head, two_heads
 
 LABELS = Labels(list("abcd"), ["vowel", "consonant"])
 both = pytest.mark.parametrize("kind", ["classification", "two_heads"])
@@ -134,3 +134,27 @@ def test_weights_that_say_nothing_or_two_things_are_refused():
 def test_a_clip_without_a_known_category_is_told(category, said):
     with pytest.raises(TrainError, match=said):
         two_heads.targets(pa.table({"gloss": [["a"]], "category": [category]}), LABELS)
+
+
+def test_of_glosses_told_alike_the_first_comes_first():
+    sums = task("classification").sums(torch.zeros(4, 4), torch.tensor([0, 1, 2, 3]))
+    assert sums["top1"].tolist() == [1, 0, 0, 0]
+
+
+def test_label_smoothing_spreads_its_share_over_all_glosses():
+    x, t = logits("classification"), told("classification")
+    logs = torch.log_softmax(x, 1)
+    expected = -(0.7 * logs.gather(1, t[:, None])[:, 0] + 0.3 * logs.mean(1))
+    assert torch.allclose(task("classification", "label_smoothing=0.3").loss(x, t), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mean", "max", "mean_max"])
+def test_real_frames_alone_are_pooled(kind):
+    torch.manual_seed(0)
+    h, lengths = torch.randn(3, 5, 2), [5, 2, 0]
+    found = _head.pool(h, torch.arange(5) < torch.tensor(lengths)[:, None], kind)
+    for row, clip, length in zip(found, h, lengths, strict=True):
+        real = clip[:length]
+        mean, highest = (real.mean(0), real.amax(0)) if length else (torch.zeros(2), torch.zeros(2))
+        expected = {"mean": mean, "max": highest, "mean_max": torch.cat([mean, highest])}[kind]
+        assert torch.allclose(row, expected, atol=1e-6)

@@ -7,7 +7,7 @@ from torch import nn
 from raysign.errors import ConfigError
 from raysign.kinds import validated
 from raysign.models import conv_transformer
-from raysign.models.conv_transformer import AttentionBlock, ConvBlock, DropPath, LateDropout, Options, motion
+from raysign.models.conv_transformer import AttentionBlock, ConvBlock, DropPath, Options, motion
 from raysign.skeleton import Skeleton
 
 
@@ -82,16 +82,6 @@ def test_a_path_is_left_out_for_whole_clips():
     found = DropPath(0.5)(torch.ones(64, 3, 5)).flatten(1)
     assert (found == found[:, :1]).all()
     assert set(found.unique().tolist()) == {0.0, 2.0}
-
-
-def test_late_dropout_begins_after_its_steps_also_when_training_goes_on():
-    layer, h = LateDropout(0.5, begin=2), torch.ones(4, 3, 50)
-    assert torch.equal(layer(h), h)
-    again = LateDropout(0.5, begin=2)
-    again.load_state_dict(layer.state_dict())
-    assert torch.equal(again(h), h)
-    assert (again(h) == 0).any()
-    assert torch.equal(again.eval()(h), h)
 
 
 def test_a_dimension_that_heads_cannot_share_is_refused():

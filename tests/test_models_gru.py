@@ -1,14 +1,12 @@
 """The GRU of the FSL-105 system: its size, its published names, and that it reads a clip to its own last frame."""
 
-import re
-
 import torch
 
 from raysign import config
 from raysign.clips.recipes import stored_features
+from raysign.learn import imported
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
-from raysign.models import gru
 from raysign.skeleton import LAYOUTS, Skeleton
 
 LABELS = Labels([f"sign{i}" for i in range(105)], [f"kind{i}" for i in range(10)])
@@ -29,8 +27,8 @@ def test_it_has_the_published_weights_and_no_others():
     options = stored_features.Options.model_validate({})
     net = network(stored_features.skeleton(options, "pose_33"), stored_features.channels(options, "pose_33"))
     assert sum(p.numel() for p in net.parameters()) == 101_743
-    rules = gru.PUBLISHED.items()
-    names = [next(re.sub(old, new, name) for old, new in rules if re.search(old, name)) for name in PUBLISHED]
+    told = config.load(["source.kind=synthetic", "model.kind=gru"])
+    names = [imported.renamed(name, told) for name in PUBLISHED]
     assert sorted(name for name in names if name) == sorted(net.state_dict())
 
 

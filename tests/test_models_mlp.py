@@ -1,6 +1,5 @@
 """The perceptrons over frames, with and without residuals: sizes, names and results are those of published ones."""
 
-import re
 from itertools import pairwise
 
 import pytest
@@ -9,7 +8,7 @@ from torch import nn
 
 from raysign import config
 from raysign.clips.recipes import hand_84
-from raysign.kinds import kind_module
+from raysign.learn import imported
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
 
@@ -56,11 +55,9 @@ class Reference(nn.Module):
 
 
 def renamed(kind: str, names) -> dict[str, str]:
-    """What each published name is called here: the first of PUBLISHED that fits."""
-    rules = kind_module("model", kind).PUBLISHED.items()
-    return {
-        name: next(re.sub(rule, ours, name, count=1) for rule, ours in rules if re.match(rule, name)) for name in names
-    }
+    """What each published name is called here."""
+    told = config.load(["source.kind=synthetic", f"model.kind={kind}"])
+    return {name: imported.renamed(name, told) for name in names}
 
 
 @pytest.mark.parametrize(("kind", "count"), [("mlp", 65_498), ("mlp_residual", 377_114)])

@@ -1,6 +1,5 @@
 """ST-GCN and ST-GCN++: the published networks, written down plainly, with the weights of ours."""
 
-import re
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from torch import nn
 from raysign import config
 from raysign.errors import ConfigError
 from raysign.graph import adjacency
-from raysign.kinds import kind_module
+from raysign.learn import imported
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
 from raysign.models._graph import graph_convolution
@@ -52,8 +51,8 @@ def names(prefix: str, norms: str, weighted: str, *others: str) -> set[str]:
 
 
 def renamed(kind: str, theirs: set[str]) -> set[str]:
-    rules = kind_module("model", kind).PUBLISHED
-    return {next(re.sub(old, new, name) for old, new in rules.items() if re.search(old, name)) for name in theirs}
+    told = config.load(["source.kind=synthetic", f"model.kind={kind}"])
+    return {imported.renamed(name, told) for name in theirs}
 
 
 def of_st_gcn() -> set[str]:

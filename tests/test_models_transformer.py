@@ -1,13 +1,12 @@
 """The FSL-105 Transformer: its size, its published names, and that it is the transformer that torch has."""
 
-import re
-
 import pytest
 import torch
 
 from raysign import config
 from raysign.clips.recipes import fsl_156
 from raysign.errors import ConfigError
+from raysign.learn import imported
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
 from raysign.models import transformer
@@ -33,8 +32,8 @@ def network(*overrides: str) -> Recogniser:
 def test_it_has_the_published_weights_and_no_others(pooling):
     net = network(f"model.pooling={pooling}")
     assert sum(p.numel() for p in net.parameters()) == 3_280_627
-    rules = transformer.PUBLISHED.items()
-    names = [next(re.sub(old, new, name) for old, new in rules if re.search(old, name)) for name in PUBLISHED]
+    told = config.load(["source.kind=synthetic", "model.kind=transformer"])
+    names = [imported.renamed(name, told) for name in PUBLISHED]
     assert sorted(name for name in names if name) == sorted(net.state_dict())
 
 

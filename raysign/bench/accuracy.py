@@ -60,7 +60,7 @@ def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
 def _right(predictions) -> dict[str, bool]:
     """Whether each clip was told right."""
     rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted", "decoded")), strict=True)
-    return {clip: gloss == (told or [predicted]) for clip, gloss, predicted, told in rows}
+    return {clip: gloss == ([predicted] if told is None else told) for clip, gloss, predicted, told in rows}
 
 
 def _interval(right: list[dict[str, bool]]) -> tuple[float, float]:
@@ -89,4 +89,4 @@ def _flat(clips_dir: Path) -> Iterator[tuple[str, np.ndarray, str]]:
         arrays = schema.arrays(table, "x", "persons", "frames", "points", "channels")
         for about, x in zip(table.select(["gloss", "split"]).to_pylist(), arrays, strict=True):
             chosen = np.linspace(0, x.shape[1] - 1, FRAMES).round().astype(int)
-            yield about["gloss"][0], x[0, chosen].ravel(), about["split"]
+            yield " ".join(about["gloss"]), x[0, chosen].ravel(), about["split"]

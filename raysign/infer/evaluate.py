@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import __version__, schema, store
-from raysign.errors import BundleError, StoreError, nearest
-from raysign.infer.predictor import Predictor, difference, named, top
+from raysign.errors import BundleError, StoreError, in_line, nearest
+from raysign.infer.predictor import Predictor, difference, top
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
 from raysign.learn.history import read_metrics
@@ -142,7 +142,7 @@ def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tup
         ("dropped clips", dropped),
         (
             "recipe",
-            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {named(card['channels'])}",
+            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {in_line(card['channels'])}",
         ),
         ("model", f"{bundle.config.model.kind}, {sum(p.numel() for p in bundle.network.parameters()):,} weights"),
         ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),
@@ -158,6 +158,8 @@ def _warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
         found.append(f"Only {tested} of {len(bundle.labels)} glosses have a clip in {split}.")
     if dropped := sum(card["dropped"].values()):
         found.append(f"{dropped} clip(s) could not be used: see the card and the quarantine table.")
+    if "imported" in bundle.card:
+        return [*found, "The weights were trained elsewhere: whether these clips were among those is not known."]
     leaks = card.get("leaks", {}).get(split, {})
     if signers := leaks.get("signers"):
         some = ", ".join(signers[:8]) + (" and others" if len(signers) > 8 else "")

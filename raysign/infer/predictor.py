@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from raysign.errors import BundleError
+from raysign.errors import BundleError, in_line
 from raysign.kinds import kind_module
 from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
@@ -103,17 +103,11 @@ def _batches(clips: Sequence[np.ndarray], batch: int) -> Iterator[np.ndarray]:
 def difference(bundle: Bundle, skeleton: Skeleton, channels: Sequence[str]) -> str:
     """What of clips with these points and channels is not as the bundle's clips are; empty when all is."""
     if tuple(channels) != bundle.channels:
-        return f"found channels {named(channels)}, expected {named(bundle.channels)}"
+        return f"found channels {in_line(channels)}, expected {in_line(bundle.channels)}"
     if skeleton == bundle.skeleton:
         return ""
     found, wanted = (f"{one.points} points of {one.name}" for one in (skeleton, bundle.skeleton))
     return f"found {found}, expected {wanted}" + (" with other parts or bones" if found == wanted else "")
-
-
-def named(channels: Sequence[str]) -> str:
-    """The channels in a line, of many the first three and the last."""
-    few = channels if len(channels) < 9 else (*channels[:3], "...", channels[-1])
-    return ", ".join(few)
 
 
 def top(probabilities: np.ndarray, labels: list[str], k: int = 5) -> list[tuple[str, float]]:

@@ -16,6 +16,7 @@ from raysign.learn import foreign, labels
 from raysign.learn.bundle import Bundle
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
+from raysign.learn.transfer import begins
 
 Shapes = dict[str, tuple[int, ...]]
 NAMED = 5  # weights in a message
@@ -100,7 +101,7 @@ def _renamed(
     given, ignored = {}, {}
     for name, value in weights.items():
         ours = name if own else renamed(name, config)
-        if ignore and (name.startswith(ignore) or ours.startswith(ignore)):
+        if any(begins(name, pattern) or begins(ours, pattern) for pattern in ignore):
             ignored[ours] = name
         elif ours:
             given[ours] = value
@@ -157,11 +158,11 @@ def _labels(names: Labels, counts: tuple[int | None, int | None], file: Path) ->
 
 
 def _match(network: Recogniser, given: dict[str, torch.Tensor], ignored: dict[str, str]) -> Match:
-    """Each weight with its name in the network, seen in the network's shape where it has as many numbers."""
+    """Each weight with its name in the network, seen in its shape; they may differ by axes of one place alone."""
     own = network.state_dict()
     match = Match(unexpected=sorted(set(given) - set(own)), ignored=sorted(ignored.values()))
     for name, value in own.items():
-        if name in given and given[name].numel() == value.numel():
+        if name in given and _long_axes(given[name]) == _long_axes(value):
             match.taken[name] = given[name].reshape(value.shape)
         elif name in given:
             match.other_size.append(f"{name} {_by(given[name])}, expected {_by(value)}")
@@ -174,6 +175,11 @@ def _refuse_non_finite(weights: dict[str, torch.Tensor], file: Path) -> None:
     for name, value in weights.items():
         if not torch.isfinite(value).all():
             raise BundleError(f"{file}: {name} holds numbers that are not finite; take an earlier checkpoint")
+
+
+def _long_axes(value: torch.Tensor) -> list[int]:
+    """The shape without axes of one place, which say nothing: a kernel of one by one is a matrix."""
+    return [size for size in value.shape if size > 1]
 
 
 def _by(value: torch.Tensor) -> str:

@@ -29,41 +29,49 @@ def of_file(path: Path) -> Labels:
     try:
         text = path.read_text(encoding="utf-8-sig")
         tree = json.loads(text) if path.suffix == ".json" else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not readable as labels ({error}); give one name a line") from None
     if path.suffix == ".csv":
-        return _of_rows(list(csv.DictReader(text.splitlines())), path)
+        return _of_table(csv.DictReader(text.splitlines()), path)
     if isinstance(tree, dict) and "glosses" in tree:
         return Labels(in_order(tree["glosses"], path), in_order(tree.get("categories", ()), path))
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return Labels(in_order(lines if tree is None else tree, path))
 
 
-def _of_rows(rows: list[dict], path: Path) -> Labels:
-    columns = set(rows[0]) if rows else set()
-    if {"gloss_id", "label", "cat_id", "category"} <= columns:
-        glosses, categories = ({row[name]: row[number] for row in rows} for name, number in
-                               (("label", "gloss_id"), ("category", "cat_id")))  # fmt: skip
-        return Labels(in_order(glosses, path), in_order(categories, path))
-    if {"gloss", "label"} <= columns:
-        return Labels(in_order({row["gloss"]: row["label"] for row in rows}, path))
+def _of_table(table: csv.DictReader, path: Path) -> Labels:
+    columns, rows = list(table.fieldnames or ()), list(table)
+    if {"gloss_id", "label", "cat_id", "category"} <= {*columns}:
+        return Labels(*(
+            _numbered([(row[number], row[name]) for row in rows], path)
+            for number, name in (("gloss_id", "label"), ("cat_id", "category"))
+        ))  # fmt: skip
+    if {"gloss", "label"} <= {*columns}:
+        return Labels(_numbered([(row["label"], row["gloss"]) for row in rows], path))
     found = ", ".join(columns) or "no rows"
     raise ConfigError(f"{path}: found {found}, expected the columns gloss, label or gloss_id, label, cat_id, category")
 
 
 def in_order(told: Any, place: object) -> list[str]:
     """Names in the order of their numbers, of a list, {number: name} or {name: number}. ConfigError for another."""
-    if isinstance(told, list | tuple):
-        names = [str(name) for name in told]
-    elif isinstance(told, dict):
-        numbered = all(str(key).isdecimal() for key in told)
-        pairs = told.items() if numbered else ((number, name) for name, number in told.items())
-        by_number = {int(number): str(name) for number, name in pairs if str(number).isdecimal()}
-        names = [by_number[number] for number in sorted(by_number)]
-        if len(names) < len(told) or max(by_number, default=0) - min(by_number, default=0) >= max(1, len(names)):
-            raise ConfigError(f"{place}: found labels without a number each, or with gaps; number them from 0 on")
-    else:
+    if isinstance(told, dict):
+        names_first = all(isinstance(value, int) for value in told.values())  # JSON has no keys but text
+        return _numbered([(value, key) if names_first else (key, value) for key, value in told.items()], place)
+    if not isinstance(told, list | tuple):
         raise ConfigError(f"{place}: found a {type(told).__name__}, expected names, or names and their numbers")
-    if len(set(names)) < len(names):
+    return _numbered(list(enumerate(told)), place)
+
+
+def _numbered(pairs: list[tuple[Any, Any]], place: object) -> list[str]:
+    """The names of (number, name) in the order of the numbers, which leave none out; a pair may come again."""
+    names: dict[int, str] = {}
+    for number, name in pairs:
+        if not str(number).isdecimal() or names.setdefault(int(number), str(name)) != str(name):
+            raise ConfigError(f"{place}: found {number!r} as the number of {name!r}, expected a number of its own")
+        if not isinstance(name, str | int):
+            raise ConfigError(f"{place}: found a {type(name).__name__}, expected the name of a label")
+    if max(names, default=0) - min(names, default=0) >= max(1, len(names)):
+        raise ConfigError(f"{place}: found labels with gaps between their numbers; number them from 0 on")
+    if len(set(names.values())) < len(names):
         raise ConfigError(f"{place}: found a label twice, expected each once")
-    return names
+    return [names[number] for number in sorted(names)]

@@ -29,7 +29,7 @@ from raysign.models._layers import group
 
 @dataclass(frozen=True)
 class Split:
-    """Clips of a split and their classes (N,) int64 on the device."""
+    """Clips of a split and their targets (N, ...) int64, as the task has them, on the device."""
 
     clips: Resident | Streamed
     targets: torch.Tensor
@@ -208,11 +208,9 @@ def _add_gradients(config: configs.Config, state: State, batch: Batch, weighted:
     if len(mine):
         loss = torch.stack([(w * network.task.loss(logits, told)).sum() for w, told in weighted]).sum() / clips
     state.scaler.scale(loss).backward()
-    with torch.no_grad():
-        sums["loss"] += loss.detach() * clips
-        if len(mine):
-            for name, value in network.task.sums(logits, mine).items():
-                sums[name] += value.sum() if name != "loss" else 0.0
+    if len(mine):
+        with torch.no_grad():
+            _add_up(sums, network.task.sums(logits, mine))
 
 
 @torch.no_grad()
@@ -225,9 +223,14 @@ def _evaluate(config: configs.Config, network: Recogniser, split: Split, device:
         with compute.autocast(config.train, device):
             logits = network(batch.x, batch.frames, batch.persons)
         mine = split.targets[batch.rows.to(device)]
-        for name, value in network.task.sums(logits[: len(mine)], mine).items():
-            sums[name] += value.sum()
+        if len(mine):  # a worker may be left without a clip
+            _add_up(sums, network.task.sums(logits, mine))
     return _averaged(sums, split.clips.size, "val")
+
+
+def _add_up(sums: dict[str, torch.Tensor], more: dict[str, torch.Tensor]) -> None:
+    for name, value in more.items():
+        sums[name] += value.sum()
 
 
 def _averaged(sums: dict[str, torch.Tensor], count: int, split: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ def graph_convolution(h: torch.Tensor, graph: torch.Tensor, convolution: nn.Conv
     graph (K, V, V), column w holding what point w is given by each; convolution: C to K * D features. -> (N, T, V, D).
 
     The features travel first and are mixed then: the other way round gives the same, but carries D features instead
-    of C, and D is never the smaller.
+    of C, which is mostly the smaller number.
     """
     kinds, points = graph.shape[:2]
     ways = graph.permute(2, 0, 1).flatten(0, 1).expand(h.shape[0] * h.shape[1], -1, -1)

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from raysign.errors import ConfigError, nearest
+from raysign.errors import ConfigError, in_line, nearest
 from raysign.kinds import Section
 
 Names = Annotated[
@@ -15,6 +15,15 @@ Names = Annotated[
         "-visibility; None: all of the clip",
     ),
 ]
+
+
+def _is_odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("expected an odd number of frames, so that the middle one keeps its place")
+    return value
+
+
+OddFrames = Annotated[int, AfterValidator(_is_odd)]
 
 
 class Inputs(Section):
@@ -35,7 +44,7 @@ def chosen(inputs: tuple[str, ...] | None, channels: tuple[str, ...]) -> tuple[s
     for name in inputs or ():
         if name.removeprefix("-") not in channels:
             near = nearest(name.removeprefix("-"), channels)
-            raise ConfigError(f"model.inputs: found {name!r}, expected some of {', '.join(channels)}{near}")
+            raise ConfigError(f"model.inputs: found {name!r}, expected some of {in_line(channels)}{near}")
     if inputs is None or not inputs[0].startswith("-"):
         return inputs or channels
     left = tuple(name for name in channels if f"-{name}" not in inputs)

@@ -36,10 +36,6 @@ class Options(Inputs):
         (1, 2), description="how each point moves within so many frames, as further channels"
     )
     bones: bool = Field(True, description="the way to each point from the one it hangs on, as further channels")
-    late_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of the last features struck out; 0.8 in the original"
-    )
-    late_from: int = Field(1000, ge=0, description="training steps before the late dropout begins")
 
     @field_validator("heads")
     @classmethod
@@ -54,23 +50,6 @@ class DropPath(RowDropout):
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         return h * super().forward(h.new_ones(len(h), 1, 1))
-
-
-class LateDropout(RowDropout):
-    """Dropout that begins after so many training steps; how many there were is part of its state."""
-
-    steps: torch.Tensor
-
-    def __init__(self, p: float, begin: int):
-        super().__init__(p)
-        self.begin = begin
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    def forward(self, h: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if not self.training or self.p == 0:
-            return h
-        self.steps += 1
-        return torch.where(self.steps > self.begin, super().forward(h), h)
 
 
 class ConvBlock(nn.Module):
@@ -141,7 +120,6 @@ class Encoder(nn.Module):
             block(options) for _ in range(options.layers) for block in (ConvBlock, ConvBlock, ConvBlock, AttentionBlock)
         )
         self.top = nn.Linear(options.dim, self.width)
-        self.dropout = LateDropout(options.late_dropout, options.late_from)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         place = x[..., self.places]
@@ -150,7 +128,7 @@ class Encoder(nn.Module):
         h = self.norm(self.stem(h), mask)
         for block in self.blocks:
             h = block(h, mask)
-        return self.dropout(self.top(h)), mask
+        return self.top(h), mask
 
 
 def motion(place: torch.Tensor, mask: torch.Tensor, lag: int) -> torch.Tensor:

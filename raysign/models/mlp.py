@@ -32,11 +32,8 @@ class Options(Inputs):
 
 
 def published(options: Options) -> dict[str, str]:
-    """PUBLISHED of as many layers: each takes four places, and the last linear one is the head."""
+    """Names as patterns and what they are here: each layer takes four places, and the last linear one is the head."""
     return {rf"^network\.{4 * len(options.hidden)}\.": "task.head.1.", r"^": "encoder."}
-
-
-PUBLISHED = {r"^network\.12\.": "task.head.1.", r"^": "encoder."}  # that of the default options
 
 
 def sizes(shapes: dict[str, tuple[int, ...]]) -> dict:

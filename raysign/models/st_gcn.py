@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from raysign import graph
 from raysign.models._graph import graph_convolution, over_time, pointwise
-from raysign.models._inputs import Inputs
+from raysign.models._inputs import Inputs, OddFrames
 from raysign.models._layers import MaskedBatchNorm, RowDropout
 from raysign.skeleton import Skeleton
 
@@ -56,20 +56,13 @@ class Options(Inputs):
         min_length=1,
         description="features of each block; one with more than the block before halves the frame rate",
     )
-    kernel_size: int = Field(9, ge=1, description="frames a convolution sees; odd")
+    kernel_size: OddFrames = Field(9, ge=1, description="frames a convolution sees; odd")
     dropout: float = Field(
         0.0,
         ge=0,
         lt=1,
         description="share of features struck out after each block but the first; published: 0.5 on NTU",
     )
-
-    @field_validator("kernel_size")
-    @classmethod
-    def _is_odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("expected an odd number of frames, so that the middle one keeps its place")
-        return value
 
 
 class Block(nn.Module):

@@ -12,11 +12,11 @@ in time look over whole frames.
 from typing import Literal
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import nn
 
 from raysign import graph
-from raysign.models._inputs import Inputs
+from raysign.models._inputs import Inputs, OddFrames
 from raysign.models._layers import MaskedBatchNorm, merge_frames
 from raysign.skeleton import Skeleton
 
@@ -28,18 +28,11 @@ class Options(Inputs):
     num_blocks: int = Field(2, ge=1, description="blocks of time, graph and time convolution")
     channels: int = Field(32, ge=1, description="features per point and frame; 64 takes three times as long")
     spatial_channels: int = Field(16, ge=1, description="features that travel along the graph")
-    kernel_size: int = Field(3, ge=1, description="frames a convolution sees; odd")
+    kernel_size: OddFrames = Field(3, ge=1, description="frames a convolution sees; odd")
     merges: int = Field(1, ge=0, description="after so many blocks, from the first, two frames become one")
     bones: bool = Field(True, description="the way to each point from the one it hangs on, as further channels")
     width: int = Field(256, ge=1, description="features per frame handed to the task, from all points together")
     frame_blocks: int = Field(2, ge=0, description="convolutions in time over the features of whole frames, at the end")
-
-    @field_validator("kernel_size")
-    @classmethod
-    def _is_odd(cls, value: int) -> int:
-        if value % 2 == 0:
-            raise ValueError("expected an odd number of frames, so that the middle one keeps its place")
-        return value
 
 
 class TimeBlock(nn.Module):
@@ -60,7 +53,7 @@ class TimeBlock(nn.Module):
 class Block(nn.Module):
     """Time, graph, time; added to what came in, frames merged, normalised per point.
 
-    x (N, C, T, V) zero outside the mask (N, T) -> (N, D, T', V), mask (N, T').
+    x (N, C, T, V), mask (N, T) -> (N, D, T', V), mask (N, T').
     """
 
     def __init__(self, channels: int, options: Options, points: int, merge: int):

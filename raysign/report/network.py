@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from raysign.config import Config
 from raysign.kinds import kind_module
+from raysign.learn import transfer
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
 from raysign.skeleton import Skeleton
@@ -57,6 +58,7 @@ def measure(
     """Of an untrained network for clips of one person, all of as many frames, on a GPU when there is one."""
     labels = Labels([f"class_{i}" for i in range(glosses)], ["category_0", "category_1"])
     network = build(config, skeleton, channels, labels)
+    transfer.freeze(network, config.train.freeze)
     one, many = (clips(size, frames, skeleton, channels) for size in (1, batch))
     told = targets(config, labels, batch)
     rows, flops = layers(network, one), operations(network, one)

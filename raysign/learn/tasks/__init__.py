@@ -12,6 +12,7 @@ class Task(nn.Module)             Task(options, width, labels: Labels); METRICS:
                                   each epoch, counted from 0; watch(metrics), called after it with its figures, which
                                   may warn of what goes wrong; LOWER: names of the metrics of which less is better,
                                   beside those that end in `loss`
-targets(clips, labels)            the targets of the clips of a table with the columns gloss and category, one row
-                                  each; TrainError for what cannot be trained on
+targets(clips, labels)            the targets of the clips of a table with the columns gloss and category (in a training
+                                  also id, frames and others, see batch.SMALL), one row each; TrainError for what
+                                  cannot be trained on
 """

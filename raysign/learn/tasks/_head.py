@@ -3,7 +3,7 @@
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from raysign.kinds import Section
@@ -16,7 +16,7 @@ class Head(Section):
     """How a clip's frames become one choice, and what a wrong one costs."""
 
     pool: Pool = Field("mean_max", description="what becomes of a clip's frames; mean_max: both, side by side")
-    hidden: tuple[int, ...] = Field((), description="sizes of a head's hidden layers; empty: one linear layer")
+    hidden: tuple[PositiveInt, ...] = Field((), description="sizes of a head's hidden layers; empty: one linear layer")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of features struck out before each layer of a head")
     loss: Literal["ce", "focal"] = Field("ce", description="cross-entropy; focal: less of it for what is told surely")
     gamma: float = Field(2.0, ge=0, description="of the focal loss: how much less; 0 is cross-entropy")

@@ -27,6 +27,7 @@ from raysign.models._layers import RowDropout
 
 log = logging.getLogger(__name__)
 NEVER = -1e4  # log-probability of a gloss in a frame that is not real: finite, and its exponential is 0
+MOST = 0.5  # share of clips
 COLLAPSED = 0.98  # share of blank frames and of clips without a gloss beyond which nothing is being learnt
 PATIENCE = 10  # epochs of it in a row; a healthy training has some at its beginning
 
@@ -110,7 +111,14 @@ class Task(nn.Module):
         return [{"decoded": [self.glosses[symbol - 1] for symbol in sequence]} for sequence in found]
 
     def watch(self, metrics: dict[str, float]) -> None:
-        """Warn, once, when for some epochs hardly anything but the blank was told."""
+        """Warn, once, when for some epochs hardly anything but the blank was told.
+
+        TrainError when most clips have fewer frames, as the encoder hands them on, than their glosses need.
+        """
+        if metrics["train/short"] > MOST:
+            share = f"{metrics['train/short']:.0%} of the clips"
+            raise TrainError(f"ctc: found {share} with fewer frames than their glosses need, as the model hands them "
+                             "on; take one that keeps all frames, such as bilstm")  # fmt: skip
         split = "val" if "val/blank" in metrics else "train"
         gone = min(metrics[f"{split}/blank"], metrics[f"{split}/silent"]) > COLLAPSED
         self.collapsed = self.collapsed + 1 if gone else 0

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pyarrow as pa
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import nn
 
 from raysign.errors import TrainError, nearest
@@ -29,7 +29,9 @@ class Options(_head.Head):
 
     kind: Literal["two_heads"] = "two_heads"
     pool: _head.Pool = Field("mean", description="what becomes of a clip's frames; mean_max: both, side by side")
-    hidden: tuple[int, ...] = Field((128,), description="sizes of each head's hidden layers; empty: one linear layer")
+    hidden: tuple[PositiveInt, ...] = Field(
+        (128,), description="sizes of each head's hidden layers; empty: one linear layer"
+    )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of features struck out before each layer of a head")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     alpha: float = Field(0.5, ge=0, description="weight of the gloss in the loss")
