@@ -4,18 +4,15 @@ YAML files state only differences from these defaults and are merged left to rig
 leaf. What sections are made of, and how a section's `kind` brings its own options, is in `raysign.kinds`.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
 from raysign.errors import ConfigError, nearest
 from raysign.kinds import (
-    DEFAULT_KIND,
-    FAMILIES,
     AnyPath,
     ResultPath,
     Section,
@@ -24,6 +21,7 @@ from raysign.kinds import (
     of_family,
     validated,
 )
+from raysign.trees import merged, override, tree_of
 
 # ---------------------------------------------------------------- sections
 
@@ -254,9 +252,9 @@ def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:
     tree, arguments = dict(base or {}), list(arguments)
     told = any(argument.startswith("source.kind=") for argument in arguments)
     for argument in arguments:
-        part = _tree_of(argument, detecting=not told)
+        part = tree_of(argument, detecting=not told)
         told = told or _kind_of_source(part) is not None
-        tree = _merge(tree, part)
+        tree = merged(tree, part)
     for key in tree:  # before anything else, or a section that is missing would hide a misspelt one
         if key not in Config.model_fields:
             raise ConfigError(f"{key}: unknown key{nearest(key, Config.model_fields)}")
@@ -270,8 +268,8 @@ def section(family: str, arguments: Iterable[str]) -> Section:
     """
     tree = {}
     for argument in arguments:
-        told = _override(argument)[family]
-        tree = _merge(tree, told if isinstance(told, dict) else {"kind": told})
+        told = override(argument)[family]
+        tree = merged(tree, told if isinstance(told, dict) else {"kind": told})
     kind = str(tree.get("kind", ""))
     return validated(kind_module(family, kind).Options, {**tree, "kind": kind}, f"{family}.")
 
@@ -279,77 +277,3 @@ def section(family: str, arguments: Iterable[str]) -> Section:
 def _kind_of_source(tree: dict) -> str | None:
     source = tree.get("source")
     return source.get("kind") if isinstance(source, dict) else None
-
-
-def _tree_of(argument: str, detecting: bool) -> dict:
-    """The (partial) config tree of one command-line argument; `detecting` finds out of what kind a path is."""
-    there = os.path.exists(argument)  # noqa: PTH110 - of a long value pathlib says that the name is too long
-    if argument.endswith((".yaml", ".yml")) and (there or "=" not in argument):
-        return read_yaml(Path(argument))
-    if there and not detecting:
-        return {"source": {"path": argument}}
-    if there:
-        from raysign.sources import detect  # late: a source pulls in pyarrow or numpy
-
-        return {"source": {"kind": detect(Path(argument)), "path": argument}}
-    return _override(argument)
-
-
-def _override(argument: str) -> dict:
-    """The tree of `key=value`, with dots in the key."""
-    key, equals, value = argument.partition("=")
-    if not equals:
-        raise ConfigError(f"{argument}: found neither a YAML file, a path nor key=value; check the spelling")
-    leaf: Any = value_of(value)
-    for part in reversed(key.split(".")):
-        leaf = {part: leaf}
-    return leaf
-
-
-def value_of(word: str) -> Any:
-    """What a word of the command line means as YAML; the word itself when it is none."""
-    try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError:
-        return word
-
-
-def read_yaml(path: Path) -> dict:
-    """One YAML file as a mapping. ConfigError when it is missing, unreadable or no mapping."""
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; give an existing YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: found a {type(tree).__name__}, expected a mapping of settings")
-    return tree
-
-
-def _merge(under: dict, over: dict) -> dict:
-    """`over` laid on `under`, mapping by mapping. A section that changes its kind starts afresh."""
-    merged = dict(under)
-    for key, value in over.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            merged[key] = _merge(_of_kind(key, old, str(value["kind"])) if "kind" in value else old, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _of_kind(family: str, section: dict, kind: str) -> dict:
-    """What a section keeps that is to be of `kind`: nothing when it was said to be of another.
-
-    When it was not said of what kind it is, settings that only the default kind has were meant for that one.
-    """
-    if family not in FAMILIES or section.get("kind") == kind:
-        return section
-    if "kind" in section:
-        return {}
-    ours = kind_module(family, kind).Options.model_fields
-    theirs = kind_module(family, DEFAULT_KIND.get(family, kind)).Options.model_fields
-    return {key: value for key, value in section.items() if key in ours or key not in theirs}

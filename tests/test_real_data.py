@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from raysign import config
+from raysign import trees
 from raysign.errors import RaysignError
 from raysign.extract.frames import Video, image, is_image
 from raysign.kinds import kind_module
 from raysign.sources import detect
 
-MSR = config.read_yaml(Path(__file__).parents[1] / "configs" / "msr_action3d.yaml")["source"]
-WORDS = config.read_yaml(Path(__file__).parents[1] / "configs" / "traduttore_words.yaml")["source"]
+MSR = trees.read_yaml(Path(__file__).parents[1] / "configs" / "msr_action3d.yaml")["source"]
+WORDS = trees.read_yaml(Path(__file__).parents[1] / "configs" / "traduttore_words.yaml")["source"]
 
 
 class Row(NamedTuple):
