@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 from pydantic import create_model
 
-from raysign.config import value_of
 from raysign.errors import ConfigError, nearest
 from raysign.kinds import members, validated
+from raysign.trees import value_of
 
 
 def benchmarks() -> dict[str, str]:
