@@ -36,20 +36,20 @@ def write_ntu(file, frames):
     return truth
 
 
-def write_stgcn(folder, points=25, clips=3, frames=8, protocol=2):
+def write_stgcn(folder, points=25, clips=3, frames=8, protocol=2, split="train"):
     rng = np.random.default_rng(points)
     x = rng.uniform(-0.4, 0.4, (clips, 3, frames, points, 2)).astype(np.float32)
     x[:, 2] = rng.uniform(0.2, 1, x[:, 2].shape)
     x[0, :, 5:] = x[0, :, :, 3] = x[1, ..., 1] = 0
     folder.mkdir(exist_ok=True)
-    np.save(folder / "train_data.npy", x)
+    np.save(folder / f"{split}_data.npy", x)
     names = [f"clip{i}.skeleton" for i in range(clips)]
-    with (folder / "train_label.pkl").open("wb") as file:
+    with (folder / f"{split}_label.pkl").open("wb") as file:
         pickle.dump((names, list(range(clips))), file, protocol)
     return x
 
 
-def write_kinetics(file, frames=(1, 2, 4)):
+def write_kinetics(file, frames=(1, 2, 4), label="dodgeball"):
     rng = np.random.default_rng(3)
     poses = {number: (rng.uniform(0.1, 0.9, (3, 18, 2)), rng.uniform(0.2, 1, (3, 18))) for number in frames}
     poses[frames[0]][1][:, 7] = 0
@@ -59,7 +59,7 @@ def write_kinetics(file, frames=(1, 2, 4)):
         for number, people in poses.items()
     ]  # fmt: skip
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps({"data": data, "label": "dodgeball", "label_index": 3}))
+    file.write_text(json.dumps({"data": data, "label": label, "label_index": 3}))
     return poses
 
 

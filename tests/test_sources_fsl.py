@@ -99,12 +99,24 @@ def test_features_of_the_frames_are_read_where_a_file_has_them(tmp_path):
     assert (found.features_kind, without.features) == ("inception_v3", None)
 
 
+@pytest.mark.parametrize("key", ["X2048", "X"])
+def test_files_of_features_alone_are_clips_without_points(tmp_path, key):
+    write_fsl(tmp_path, ROWS)
+    x2048 = np.random.default_rng(0).normal(size=(3, 2048)).astype(np.float32)
+    write_npz(tmp_path / "features_train" / "b.npz", **{key: x2048, "timestamps_ms": np.arange(3) * 40})
+    found = read(tmp_path, "features_train/b", folder="features")
+    np.testing.assert_array_equal(found.features, x2048)
+    assert (found.layout, found.values.shape, found.fps) == ("no_points", (1, 3, 0, 3), 25)
+    assert "occluded" in found.note
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
         ({"X": np.ones((3, 156)), "X2048": np.ones((2, 2048))}, "X2048 of 2 frames, expected the 3 of X"),
         ({"X": np.ones((3, 156)), "X2048": np.ones((3, 2047))}, r"shape \(3, 2047\), expected \(frames, 2048\)"),
-        ({"X2048": np.ones((3, 2048))}, "no key 'X', found X2048"),
+        ({"mask": np.ones((3, 78), bool)}, "no key 'X', found mask"),
+        ({"X2048": np.ones((3, 2047))}, r"shape \(3, 2047\), expected \(frames, 2048\)"),
         ({"X": np.ones((3, 178))}, r"X has shape \(3, 178\) and mask \(3, 78\) of bool, expected \(frames, 156\)"),
         ({"X": np.ones((3, 156)), "mask": np.ones((2, 78), bool)}, r"mask \(2, 78\)"),
         ({"X": np.ones((3, 156)), "mask": np.zeros((3, 78), bool)}, "no point is seen in any of 3 frames"),

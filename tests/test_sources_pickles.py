@@ -52,6 +52,18 @@ def test_clips_of_one_name_in_two_folders_are_two(tmp_path):
     assert [ref.id for ref in stgcn_npy.clips(stgcn(tmp_path))] == ["hello/1", "bye/1"]
 
 
+def test_clips_that_are_numbered_anew_in_each_file_are_told_apart_by_it(tmp_path):
+    for split in ("train", "val"):
+        write_stgcn(tmp_path, split=split)
+    np.save(tmp_path / "test_data.npy", np.ones((1, 3, 8, 25, 1), np.float32))
+    (tmp_path / "test_label.pkl").write_bytes(pickle.dumps((["another"], [0])))
+    named = [(ref.id, ref.split) for ref in stgcn_npy.clips(stgcn(tmp_path))]
+    assert named == [("another", "test"), *((f"{s}_data/clip{i}", s) for s in ("train", "val") for i in range(3))]
+    (tmp_path / "val_label.pkl").write_bytes(pickle.dumps((["clip0"] * 3, [0, 1, 2])))
+    with pytest.raises(SourceError, match="found more than once: val_data/clip0"):
+        stgcn_npy.clips(stgcn(tmp_path))
+
+
 def test_streams_of_the_same_clips_are_not_taken_together(tmp_path):
     write_stgcn(tmp_path)
     for name in ("joint", "bone"):

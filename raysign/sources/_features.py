@@ -5,8 +5,16 @@ from typing import Any
 import numpy as np
 
 from raysign.errors import ClipError
-from raysign.schema import FEATURE_SIZES
+from raysign.schema import FEATURE_SIZES, Landmarks
+from raysign.skeleton import NO_POINTS
 from raysign.sources._arrays import float32
+
+
+def alone(numbers: Any, kind: str, place: str, fps: float) -> Landmarks:
+    """`features` as a clip without any points (layout no_points)."""
+    found = features(numbers, kind, place)
+    values = np.empty((1, len(found), 0, 3), np.float32)
+    return Landmarks(values, values[..., 0], NO_POINTS.name, fps, features=found, features_kind=kind)
 
 
 def features(numbers: Any, kind: str, place: str) -> np.ndarray:

@@ -8,15 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from raysign.errors import ClipError, SourceError
 from raysign.kinds import AnyPath, Section
 from raysign.schema import ClipRef, Landmarks
-from raysign.skeleton import NO_POINTS
 from raysign.sources import wlasl
-from raysign.sources._features import features
+from raysign.sources._features import alone
 from raysign.sources._json import tree
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._plain_pickle import load
@@ -74,10 +72,7 @@ def read(ref: ClipRef, options: Options) -> Landmarks:
         numbers = _loaded(ref.path, ref.stamp)[ref.index][1]
     except SourceError as error:
         raise ClipError(str(error)) from None
-    found = features(numbers, options.features, ref.id)
-    values = np.empty((1, len(found), 0, 3), np.float32)
-    about = {"fps": options.fps, "features": found, "features_kind": options.features}
-    return Landmarks(values, values[..., 0], NO_POINTS.name, **about)
+    return alone(numbers, options.features, ref.id, options.fps)
 
 
 def _files(path: Path) -> list[Path]:

@@ -3,10 +3,12 @@
 `train_labels.csv` (file,gloss,cat,occluded) names the files of `keypoints_train/`, `val_labels.csv` those of
 `keypoints_val/`; `labels_reference.csv` (gloss_id,label,cat_id,category) names the numbers in them. A file holds `X`
 (T, 156), x and y of 78 points in image units; `mask` (T, 78), False where a point was not seen; `timestamps_ms` (T,);
-perhaps `X2048` (T, 2048), InceptionV3 features of the frames.
+perhaps `X2048` (T, 2048), InceptionV3 features of the frames. Files of `features_train/` may hold features alone, as
+`X2048` or as `X`.
 """
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,15 +17,15 @@ from pydantic import Field
 
 from raysign.errors import ClipError, SourceError
 from raysign.kinds import AnyPath, Section
-from raysign.schema import SPLITS, ClipRef, Landmarks
+from raysign.schema import FEATURE_SIZES, SPLITS, ClipRef, Landmarks
 from raysign.skeleton import LAYOUTS
-from raysign.sources._arrays import float32, together
-from raysign.sources._features import features
+from raysign.sources._arrays import float32, shape_of, together
+from raysign.sources._features import alone, features
 from raysign.sources._media import require_unique, stamp_of
 from raysign.sources._points import landmarks
 from raysign.sources._tables import by_first, rows
 
-LAYOUT = "fsl_78"
+LAYOUT, FEATURES = "fsl_78", "inception_v3"
 ARRAYS = ("X", "mask", "timestamps_ms", "X2048")
 COLUMNS = {name: (name,) for name in ("file", "gloss", "cat")}
 REFERENCE = {name: (name,) for name in ("gloss_id", "label", "cat_id", "category")}
@@ -121,17 +123,18 @@ def _ref(file: Path, root: Path, told: tuple[str, str, str | None, bool] | None)
 
 def read(ref: ClipRef, options: Options) -> Landmarks:  # noqa: ARG001
     """One clip: values (1, T, 78, 3) with z 0, NaN where the mask is False or both numbers are 0; features, where
-    the file has some; `note` says whether it is occluded or unlabelled.
+    the file has some, and no points (layout no_points) where it has them alone; `note` says whether it is occluded or
+    unlabelled.
 
     ClipError when the file is missing, torn or of another shape, or nothing is seen.
     """
     file = Path(ref.path)
     if not file.is_file():
         raise ClipError(f"{file}: the file is missing, and the labels name it; put it there or delete its row")
-    try:
-        arrays = together(ref.path, *ARRAYS)
-    except SourceError as error:
-        raise ClipError(str(error)) from None
+    arrays = _arrays(ref)
+    note = next((text for mark, text in NOTES.items() if ref.stamp.endswith(mark)), "")
+    if "X" not in arrays:
+        return replace(alone(arrays["X2048"], FEATURES, ref.path, _fps(ref, arrays)), note=note)
     x, points = float32(arrays["X"], ref.path), LAYOUTS[LAYOUT].points
     mask = arrays.get("mask", np.ones((*x.shape[:1], points), bool))
     if x.shape[1:] != (2 * points,) or mask.shape != (len(x), points) or mask.dtype.kind not in "biuf":
@@ -139,21 +142,30 @@ def read(ref: ClipRef, options: Options) -> Landmarks:  # noqa: ARG001
         raise ClipError(f"{file}: X has shape {x.shape} and mask {mask.shape} of {mask.dtype}, expected {expected}")
     values = np.zeros((1, len(x), points, 3), np.float32)
     values[0, ..., :2] = x.reshape(-1, points, 2)
-    note = next((text for mark, text in NOTES.items() if ref.stamp.endswith(mark)), "")
-    seen, about = (
-        (mask != 0)[None].astype(np.float32),
-        {"fps": _fps(ref, arrays), "note": note, **_features(ref, arrays)},
-    )
-    return landmarks(values, seen, LAYOUT, ref.path, **about)
+    seen = (mask != 0)[None].astype(np.float32)
+    return landmarks(values, seen, LAYOUT, ref.path, fps=_fps(ref, arrays), note=note, **_features(ref, arrays))
+
+
+def _arrays(ref: ClipRef) -> dict[str, np.ndarray]:
+    """What the file holds, features as `X2048` whatever it calls them. ClipError without points and features."""
+    try:
+        arrays = together(ref.path, *ARRAYS)
+        if not arrays.keys() & {"X", "X2048"}:
+            shape_of(ref.path, ref.stamp, "X")  # says what there is instead
+    except SourceError as error:
+        raise ClipError(str(error)) from None
+    if "X2048" not in arrays and arrays["X"].shape[1:] == (FEATURE_SIZES[FEATURES],):
+        arrays["X2048"] = arrays.pop("X")
+    return arrays
 
 
 def _features(ref: ClipRef, arrays: dict[str, np.ndarray]) -> dict:
     if "X2048" not in arrays:
         return {}
-    found = features(arrays["X2048"], "inception_v3", ref.path)
+    found = features(arrays["X2048"], FEATURES, ref.path)
     if len(found) != len(arrays["X"]):
         raise ClipError(f"{ref.path}: X2048 of {len(found)} frames, expected the {len(arrays['X'])} of X")
-    return {"features": found, "features_kind": "inception_v3"}
+    return {"features": found, "features_kind": FEATURES}
 
 
 def _fps(ref: ClipRef, arrays: dict[str, np.ndarray]) -> float:

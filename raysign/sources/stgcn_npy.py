@@ -4,6 +4,8 @@ The pickle holds (names, labels). Channels are x, y, z, or x, y and a score for 
 has subtracted one half from x and y. A joint of zeros was not seen. The array is memory-mapped, whatever its size.
 """
 
+from collections import Counter
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
@@ -44,7 +46,9 @@ def recognises(path: Path) -> bool:
 
 
 def clips(options: Options) -> list[ClipRef]:
-    """The clips of each file in its order. SourceError when labels are missing or do not fit the array."""
+    """The clips of each file in its order; a name that more than one of them has is told with the file's, as
+    `train_data/sample_0`. SourceError when labels are missing or do not fit the array.
+    """
     root = options.path
     files = sorted(root.glob("*_data*.npy")) if root.is_dir() else [root]
     if not files or not root.exists():
@@ -55,7 +59,9 @@ def clips(options: Options) -> list[ClipRef]:
             raise SourceError(f"{root}: {one.name} and {other.name} have the same labels; {step}")
     names = label_names(options.label_names)
     found = [ref for file in files for ref in _clips_of(file, names)]
-    return require_unique(found, root)
+    counts = Counter(ref.id for ref in found)  # clips are often only numbered, in each file anew
+    told_apart = [replace(ref, id=f"{Path(ref.path).stem}/{ref.id}") if counts[ref.id] > 1 else ref for ref in found]
+    return require_unique(told_apart, root)
 
 
 def _clips_of(file: Path, names: list[str]) -> list[ClipRef]:
