@@ -38,3 +38,38 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("RAYSIGN_TEST_DATA does not name a folder of real recordings")
     return Path(folder)
+
+
+# ---------------------------------------------------------------- a bundle and what it can be asked: made_bundles.py
+
+
+@pytest.fixture(scope="module")
+def bundle():
+    """A small untrained recogniser."""
+    import made_bundles
+
+    return made_bundles.untrained()
+
+
+@pytest.fixture(scope="module")
+def bundle_dir(bundle, tmp_path_factory) -> Path:
+    """The folder it is saved in."""
+    directory = tmp_path_factory.mktemp("bundle")
+    bundle.save(directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def landmarks_dir(tmp_path_factory) -> Path:
+    """Landmarks it can be asked about, and a row in quarantine."""
+    import made_bundles
+
+    return made_bundles.stored(tmp_path_factory.mktemp("landmarks"))
+
+
+@pytest.fixture(scope="module")
+def clips_dir(landmarks_dir, tmp_path_factory) -> Path:
+    """The clips of these landmarks."""
+    import made_bundles
+
+    return made_bundles.prepared(landmarks_dir, tmp_path_factory.mktemp("clips"))

@@ -188,13 +188,11 @@ def _lock(directory: Path) -> None:
     file = (directory / ".lock").open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise StoreError(
-            f"{directory}: another raysign is filling it; wait for it to end or choose another `out`"
-        ) from None
-    except OSError:  # a file system without locks
-        pass
+    except OSError as error:  # else of a file system without locks, where nobody can be kept off
+        if isinstance(error, BlockingIOError):
+            file.close()
+            step = "wait for it to end or choose another `out`"
+            raise StoreError(f"{directory}: another raysign is filling it; {step}") from None
     _LOCKS[directory] = file
 
 

@@ -31,6 +31,11 @@ def over_workers(value: torch.Tensor) -> torch.Tensor:
     return _Sum.apply(value) if group()[1] > 1 else value  # pyright: ignore[reportReturnType]
 
 
+def precise(x: torch.Tensor) -> torch.Tensor:
+    """x in float32, or in more where it has more."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class _Normalise(torch.autograd.Function):
     """x normalised per feature, and the gradient that flows through its mean and variance (Ioffe and Szegedy 2015).
 
@@ -48,8 +53,8 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         x, real, weight, mean, spread, count = ctx.saved_tensors
-        normal = torch.addcmul(-mean * spread, x.float(), spread)
-        bias, scale = (part.sum(ctx.others, keepdim=True) for part in (gradient.float(), gradient * normal))
+        normal = torch.addcmul(-mean * spread, precise(x), spread)
+        bias, scale = (part.sum(ctx.others, keepdim=True) for part in (precise(gradient), gradient * normal))
         shift, slope = over_workers(torch.stack([bias, scale])) / count
         moved = torch.addcmul(shift, normal, slope).mul_(real)  # real frames alone move mean and variance
         own = torch.sub(gradient, moved).mul_(weight * spread).to(x.dtype)
@@ -79,7 +84,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
             scale = weight * torch.rsqrt(self.running_var + self.eps).view(shape)
             return x * scale.to(x.dtype) + (bias - self.running_mean.view(shape) * scale).to(x.dtype)
         real = mask.view(*mask.shape, *[1] * (x.dim() - 2))
-        mean, variance, count = self._statistics(x.detach().float(), real, shape)
+        mean, variance, count = self._statistics(precise(x.detach()), real, shape)
         spread = torch.rsqrt(variance + self.eps)
         return _Normalise.apply(x, real, weight, bias, mean, spread, count, self.axis)  # pyright: ignore[reportReturnType]
 

@@ -1,0 +1,76 @@
+"""What verbs have in common: the program itself, errors as one line, and a config told by words."""
+
+import sys
+from functools import wraps
+
+import click
+
+from raysign import __version__
+from raysign.errors import RaysignError
+
+CONFIG_HELP = """CONFIG is any number of YAML files, dotted overrides (train.lr=3e-4) and at most one path to read from,
+merged left to right; `raysign config` prints the result."""
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="raysign")
+def main() -> None:
+    """Videos and images of people signing, turned into trained, evaluated sign-language recognisers.
+
+    \b
+      raysign run my_videos/          folder of <gloss>/<clip>.mp4 to a trained and evaluated bundle
+      raysign demo                    the same on made-up signers, no data needed
+      raysign doctor                  is this machine ready?
+    """
+
+
+def plain_errors(verb):
+    """What the user can mend is one line on stderr and exit code 1; an interrupt is exit code 130."""
+
+    @wraps(verb)
+    def guarded(*args, **kwargs):
+        try:
+            return verb(*args, **kwargs)
+        except RaysignError as error:
+            click.echo(f"raysign: {error}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("raysign: stopped; the same command goes on where it was", err=True)
+            sys.exit(130)
+
+    return guarded
+
+
+NO_DATA = {"source": {"kind": "synthetic"}}  # for verbs that look at settings alone
+
+
+LAYOUT = click.option("--layout", metavar="NAME", help="of the landmarks, where there are none yet that tell")
+
+
+def verb(name: str | None = None, base: dict | None = None):
+    """A verb that takes a config from its arguments, merged over `base` where they are none by themselves."""
+
+    def decorate(function):
+        @main.command(name or function.__name__, epilog=CONFIG_HELP)
+        @click.argument("config", nargs=-1)
+        @plain_errors
+        @wraps(function)
+        def command(config: tuple[str, ...], **options):
+            return function(settings_of(config, base), **options)
+
+        return command
+
+    return decorate
+
+
+def settings_of(arguments: tuple[str, ...], base: dict | None = None):
+    """The config of the arguments, merged over `base` where they are none by themselves."""
+    from raysign.config import load
+    from raysign.errors import ConfigError
+
+    try:
+        return load(arguments)
+    except ConfigError:
+        if base is None:
+            raise
+        return load(arguments, base)

@@ -1,0 +1,53 @@
+"""Verbs between raysign and other programs: landmarks out, weights in."""
+
+from pathlib import Path
+
+import click
+
+from raysign.cli._verb import CONFIG_HELP, LAYOUT, NO_DATA, main, plain_errors, settings_of
+
+
+@main.command(epilog=CONFIG_HELP)
+@click.argument("where", metavar="CONFIG|LANDMARKS")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("settings", nargs=-1, metavar="to=KIND [KEY=VALUE]...")
+@plain_errors
+def convert(where: str, out: Path, settings: tuple[str, ...]):
+    """Landmarks out to another format: a new folder OUT of the format KIND.
+
+    LANDMARKS is a directory of landmarks; those of a CONFIG are made first where they are missing. to.KEY=VALUE sets
+    an option of the format, any other KEY=VALUE belongs to the CONFIG.
+    """
+    from raysign import pipeline, store
+    from raysign.config import load, section
+    from raysign.errors import ConfigError
+    from raysign.report import words
+
+    told = [word for word in settings if word.startswith(("to=", "to."))]
+    options, rest = section("to", told), [word for word in settings if word not in told]
+    stored = bool(store.shards(Path(where)))
+    if stored and rest:
+        raise ConfigError(f"{rest[0]}: {where} holds landmarks already; give their config to change them")
+    directory = Path(where) if stored else pipeline.landmarks_of(load([where, *rest]))
+    click.echo(words.converted(pipeline.convert(directory, out, options), out))
+
+
+@main.command("import-weights", epilog=CONFIG_HELP)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("config", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="folder of the bundle")
+@LAYOUT
+@click.option("--labels", type=click.Path(path_type=Path), help="names of the glosses: one a line, .json or .csv")
+@click.option("--ignore", multiple=True, metavar="PREFIX", help="leave out weights whose names begin so; repeatable")
+@click.option("--partial", is_flag=True, help="what FILE lacks begins at random")
+@plain_errors
+def import_weights(file: Path, config: tuple[str, ...], out: Path, **options):
+    """Published weights, or those of another program, to a bundle for evaluate, predict and further training.
+
+    FILE is of torch.save: a state dict or a checkpoint that has one. Nothing in it is run. The CONFIG says what network
+    it is for (model.kind, task.kind, their options) and how clips are made (prepare).
+    """
+    from raysign import pipeline
+
+    said = pipeline.import_weights(file, settings_of(config, NO_DATA), out, **options)
+    click.echo("\n".join([*said, f"bundle: {out}"]))

@@ -1,0 +1,80 @@
+"""Verbs that look at what is there: settings, data, pictures, curves."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from raysign.cli._verb import CONFIG_HELP, NO_DATA, main, plain_errors, verb
+
+
+@main.command(epilog=CONFIG_HELP)
+@click.argument("config", nargs=-1, required=True, metavar="CONFIG... | DIR")
+@click.option("--strict", is_flag=True, help="warnings count as errors")
+@plain_errors
+def validate(config: tuple[str, ...], strict: bool):
+    """Can what is on disk be trusted? Checks landmarks and clips before anyone trains on them.
+
+    Takes a config, or DIR, a directory of landmarks or clips. Leaves report.html, validation.json and quality.parquet
+    in the results' folder `validation`, or beside DIR. Exit code 1 when there are errors.
+    """
+    from raysign import pipeline
+    from raysign.checks.validate import is_stage
+    from raysign.config import load
+
+    stage = len(config) == 1 and is_stage(Path(config[0]))
+    result = pipeline.validate_stage(Path(config[0])) if stage else pipeline.validate(load(config))
+    click.echo(result.text())
+    sys.exit(0 if result.good(strict) else 1)
+
+
+@main.command(epilog=CONFIG_HELP)
+@click.argument("config", nargs=-1, required=True, metavar="CONFIG... | LANDMARKS [KEY=VALUE]...")
+@click.option("--clip", "clips", multiple=True, metavar="ID", help="a clip to draw; may be given several times")
+@click.option(
+    "--count",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="without --clip: of how many glosses to draw a clip",
+)
+@click.option("--out", type=click.Path(path_type=Path), help=".png, .gif or .mp4; default: a .png beside the stages")
+@click.option("--upwards", is_flag=True, help="y grows upwards, as places in metres do; known of NTU's skeletons")
+@plain_errors
+def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path | None, upwards: bool):
+    """Draw clips raw, prepared and augmented: frames side by side (.png) or a film (.gif, .mp4).
+
+    Takes a config, or LANDMARKS, a directory of them, with settings of how to prepare and augment its clips.
+    """
+    from raysign import pipeline, store
+    from raysign.config import load
+
+    stored = Path(config[0]) if store.shards(Path(config[0])) else None
+    settings = load(config[1:], NO_DATA) if stored else load(config)
+    click.echo(f"picture: {pipeline.show(settings, clips, count, out, upwards, stored)}")
+
+
+@main.command(epilog=CONFIG_HELP)
+@click.argument("where", nargs=-1, required=True, metavar="CONFIG... | DIR...")
+@click.option("--out", type=click.Path(path_type=Path), help="picture; default: curves.png beside the first training")
+@plain_errors
+def analyze(where: tuple[str, ...], out: Path | None):
+    """How trainings went: a picture of their curves by epoch, and a line on each.
+
+    Takes a config, or directories to compare: of trainings, or of all results of a config.
+    """
+    from raysign import pipeline
+    from raysign.config import load
+
+    named = all(Path(word).is_dir() for word in where)
+    places = [Path(word) for word in where] if named else [load(where).home]
+    out = out or places[0] / "curves.png"
+    for line in pipeline.analyze(places, out):
+        click.echo(line)
+    click.echo(f"picture: {out}")
+
+
+@verb("config", base=NO_DATA)
+def show_config(config):
+    """Print the resolved config tree as YAML; of the defaults when no CONFIG is given."""
+    click.echo(config.to_yaml(), nl=False)

@@ -1,0 +1,89 @@
+"""Verbs of the line: from videos and landmark files to a scored bundle, and its answers."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from raysign.cli._verb import main, plain_errors, verb
+
+
+@verb()
+def run(config):
+    """Walk the whole line: landmarks, clips, training, evaluation. What is up to date is skipped."""
+    from raysign import pipeline
+
+    click.echo(pipeline.run(config))
+
+
+@verb()
+def extract(config):
+    """Videos and images to landmarks, with MediaPipe on every CPU."""
+    from raysign import pipeline
+
+    _told(pipeline.extract(config), config.landmarks_dir)
+
+
+@verb("import")
+def import_(config):
+    """Landmark files of other formats to landmarks."""
+    from raysign import pipeline
+
+    _told(pipeline.import_landmarks(config), config.landmarks_dir)
+
+
+def _told(card: dict, directory: Path) -> None:
+    """Say what a landmarks stage holds; exit code 1 when no clip could be used."""
+    from raysign.report import words
+
+    click.echo(words.describe(card, directory))
+    if not card["counts"]["clips"]:
+        sys.exit(1)
+
+
+@verb()
+def prepare(config):
+    """Landmarks to clips, by the config's recipe, with splits."""
+    from raysign import pipeline, store
+    from raysign.report import words
+
+    directory = pipeline.prepare(config)
+    click.echo(words.describe(store.read_card(directory) or {}, directory))
+
+
+@verb()
+def train(config):
+    """Clips to a bundle: trains, or goes on with an unfinished training of the same config."""
+    from raysign import pipeline
+
+    click.echo(f"bundle: {pipeline.train(config)}")
+
+
+@verb()
+def evaluate(config):
+    """Score the bundle: predictions.parquet, metrics.json and report.html."""
+    from raysign import pipeline
+    from raysign.report import words
+
+    click.echo(words.summary(config, pipeline.evaluate(config)))
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="how many glosses to name")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object a line instead of a table")
+@plain_errors
+def predict(bundle: Path, files: tuple[Path, ...], top: int, as_json: bool):
+    """Recognise FILES with a BUNDLE: videos, images, folders of images, or landmark files.
+
+    A file that cannot be used is named with the reason; the others go on. Exit code 1 when none could be used.
+    """
+    from raysign import pipeline
+
+    used = 0
+    for line, good in pipeline.predict(bundle, files, top, as_json):
+        used += good
+        click.echo(line, err=not good)
+    if not used:
+        sys.exit(1)
