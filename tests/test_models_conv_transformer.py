@@ -22,12 +22,12 @@ def clips(features: int = 8, frames: int = 9):
 
 
 def test_motion_is_the_way_to_where_the_point_will_be():
-    place = torch.tensor([0.5, 1.5, 0.0, 4.0, 7.0, 9.0]).view(1, 6, 1, 1)
-    mask = torch.tensor([[True, True, True, True, True, False]])
-    assert motion(place, mask, 1).flatten().tolist() == [1, 0, 0, 3, 0, 0]
-    assert motion(place, mask, 2).flatten().tolist() == [0, 2.5, 0, 0, 0, 0]
-    assert not motion(place, mask, 6).any()
-    assert not motion(place, mask, 9).any()
+    place = torch.tensor([0.0, 1.0, 0.5, 3.5, 6.5, 8.5]).view(1, 6, 1, 1)
+    seen = torch.tensor([True, True, False, True, True, False]).view(1, 6, 1, 1)
+    assert motion(place, seen, 1).flatten().tolist() == [1, 0, 0, 3, 0, 0]
+    assert motion(place, seen, 2).flatten().tolist() == [0, 2.5, 0, 0, 0, 0]
+    assert not motion(place, seen, 6).any()
+    assert not motion(place, seen, 9).any()
 
 
 def test_a_convolution_block_on_a_whole_clip_is_one_of_plain_layers():
@@ -43,7 +43,7 @@ def test_a_convolution_block_on_a_whole_clip_is_one_of_plain_layers():
 def test_attention_on_a_whole_clip_is_that_of_torch():
     block, h = AttentionBlock(options()).eval(), clips()[0][:1]
     theirs = nn.MultiheadAttention(8, 2, bias=False, batch_first=True)
-    theirs.in_proj_weight.data, theirs.out_proj.weight.data = block.take.weight.data, block.give.weight.data
+    theirs.in_proj_weight.data, theirs.out_proj.weight.data = block.qkv.weight.data, block.projection.weight.data
     with torch.no_grad():
         block.narrow.weight.zero_()
     normal = block.norms[0](h, torch.ones(1, 9, dtype=torch.bool))

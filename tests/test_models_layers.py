@@ -3,14 +3,42 @@
 import pytest
 import torch
 
-from raysign.models import stgcn
+from raysign.kinds import kind_module
 from raysign.models._layers import MaskedBatchNorm, RowDropout, merge_frames
+from raysign.skeleton import Skeleton
+
+
+def given_to(kind: str, x: torch.Tensor, skeleton: Skeleton) -> torch.Tensor:
+    """What an encoder makes of x (1, T, V, 4) before it looks at it, (1, T, V, C)."""
+    module, given = kind_module("model", kind), []
+    encoder = module.Encoder(module.Options(), skeleton, ("x", "y", "z", "visibility"))
+    encoder.input.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    encoder(x, torch.ones(x.shape[:2], dtype=torch.bool))
+    return given[0].unflatten(2, (skeleton.points, -1))
 
 
 def test_bones_point_from_seen_parents_to_seen_points():
     x = torch.tensor([[1.0, 2.0, 3.0, 0.9], [1.5, 2.0, 2.0, 0.8], [0.0, 0.0, 0.0, 0.0], [4.0, 4.0, 4.0, 1.0]])
-    found = stgcn.bones(x.view(1, 1, 4, 4)[..., :3], torch.tensor([0, 0, 1, 2]))
-    assert found.view(4, 3).tolist() == [[0, 0, 0], [0.5, 0, -1], [0, 0, 0], [0, 0, 0]]
+    chain = Skeleton("chain", (("body", 4),), ((0, 1), (1, 2), (2, 3)))
+    found = given_to("stgcn", x.view(1, 1, 4, 4), chain)[0, 0, :, :3]
+    assert found.tolist() == [[0, 0, 0], [0.5, 0, -1], [0, 0, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize("kind", ["stgcn", "conv_transformer"])
+def test_a_point_may_be_seen_at_the_origin(kind):
+    pair = Skeleton("pair", (("body", 2),), ((0, 1),))
+    x = torch.tensor([[[0.0, 0.0, 0.0, 0.9], [1.0, 2.0, 3.0, 0.8]], [[5.0, 6.0, 7.0, 0.9], [0.0, 0.0, 0.0, 0.0]]])
+    found = given_to(kind, x[None], pair)[0, 0]
+    for length in (1, 2, 3):
+        assert (found[1] == length).sum() == 2  # the place, and the bone from the origin to it
+    if kind == "conv_transformer":
+        assert {5, 6, 7} <= set(found[0].tolist())  # the way from the origin
+
+
+def test_without_bones_in_the_skeleton_there_are_no_channels_of_them():
+    loose = Skeleton("loose", (("body", 3),), ())
+    x = torch.randn(1, 2, 3, 4)
+    assert torch.equal(given_to("stgcn", x, loose), x)
 
 
 def test_masked_normalisation_of_a_full_batch_is_batch_normalisation():

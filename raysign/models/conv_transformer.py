@@ -84,20 +84,20 @@ class AttentionBlock(nn.Module):
         super().__init__()
         dim, self.heads = options.dim, options.heads
         self.norms = nn.ModuleList(MaskedBatchNorm(dim, axis=2) for _ in range(2))
-        self.take = nn.Linear(dim, 3 * dim, bias=False)
-        self.give = nn.Linear(dim, dim, bias=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.projection = nn.Linear(dim, dim, bias=False)
         self.widen = nn.Linear(dim, 2 * dim, bias=False)
         self.narrow = nn.Linear(2 * dim, dim, bias=False)
         self.path = DropPath(options.dropout)
 
     def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        h = h + self.path(self.give(self._attended(self.norms[0](h, mask), mask)))
+        h = h + self.path(self.projection(self._attended(self.norms[0](h, mask), mask)))
         return h + self.path(self.narrow(nn.functional.silu(self.widen(self.norms[1](h, mask)))))
 
     def _attended(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        asked, offered, values = self.take(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = self.qkv(h).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         seen = (mask | ~mask.any(1, keepdim=True))[:, None, None]  # a row without any frame sees all: never NaN
-        found = nn.functional.scaled_dot_product_attention(asked, offered, values, attn_mask=seen)
+        found = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return found.transpose(1, 2).flatten(2)
 
 
@@ -122,8 +122,10 @@ class Encoder(nn.Module):
         self.top = nn.Linear(options.dim, self.width)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        seen = (x != 0).any(-1, keepdim=True) & mask[..., None, None]
         place = x[..., self.places]
-        found = [motion(place, mask, lag) for lag in self.lags] + [bones(place, self.parents)] * self.bones
+        found = [motion(place, seen, lag) for lag in self.lags]
+        found += [bones(place, seen, self.parents)] if self.bones else []
         h = self.input(torch.cat([x, *found], dim=-1).flatten(2), mask)
         h = self.norm(self.stem(h), mask)
         for block in self.blocks:
@@ -131,12 +133,11 @@ class Encoder(nn.Module):
         return self.top(h), mask
 
 
-def motion(place: torch.Tensor, mask: torch.Tensor, lag: int) -> torch.Tensor:
+def motion(place: torch.Tensor, seen: torch.Tensor, lag: int) -> torch.Tensor:
     """How each point moves until `lag` frames later; 0 where it is not seen in both, or the clip ends before.
 
-    place (N, T, V, C), zero where not seen; mask (N, T) -> (N, T, V, C).
+    place (N, T, V, C), seen (N, T, V, 1) bool, never outside the clip -> (N, T, V, C).
     """
-    seen = (place != 0).any(-1, keepdim=True) & mask[..., None, None]
     moved = torch.zeros_like(place)
     moved[:, :-lag] = (place[:, lag:] - place[:, :-lag]) * (seen[:, lag:] & seen[:, :-lag])
     return moved

@@ -85,8 +85,9 @@ class Encoder(nn.Module):
     def __init__(self, options: Options, skeleton: Skeleton, channels: tuple[str, ...]):
         super().__init__()
         self.width = options.width
-        self.places = [i for i, name in enumerate(channels) if name != "visibility"] if options.bones else []
-        given = len(channels) + len(self.places)
+        self.places = [i for i, name in enumerate(channels) if name != "visibility"]
+        self.bones = bool(options.bones and skeleton.bones)
+        given = len(channels) + len(self.places) * self.bones
         self.register_buffer("adjacency", torch.from_numpy(graph.symmetric(skeleton)[0]), persistent=False)
         self.register_buffer("parents", torch.tensor(skeleton.parents()), persistent=False)
         self.input = MaskedBatchNorm(given * skeleton.points, axis=2)
@@ -99,7 +100,9 @@ class Encoder(nn.Module):
         self.frame_blocks = nn.ModuleList(FrameBlock(options.width) for _ in range(options.frame_blocks))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x = torch.cat([bones(x[..., self.places], self.parents), x], dim=-1) if self.places else x
+        if self.bones:
+            seen = (x != 0).any(-1, keepdim=True)  # the visibility tells a point at the origin from one not seen
+            x = torch.cat([bones(x[..., self.places], seen, self.parents), x], dim=-1)
         # every coordinate of every point on a scale of its own
         h = self.input(x.flatten(2), mask).unflatten(2, x.shape[2:])
         h = h.permute(0, 3, 1, 2)  # seen from here, the memory is channels_last: fast on a CPU
@@ -125,10 +128,9 @@ class FrameBlock(nn.Module):
         return h + torch.relu(self.norm(self.convolution((h * real).transpose(1, 2)).transpose(1, 2), mask))
 
 
-def bones(place: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
+def bones(place: torch.Tensor, seen: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
     """From the parent of each point to the point; 0 where one of the two is not seen.
 
-    place (N, T, V, C), zero where not seen; parents (V,) int64 -> (N, T, V, C).
+    place (N, T, V, C), seen (N, T, V, 1) bool, parents (V,) int64 -> (N, T, V, C).
     """
-    seen = (place != 0).any(-1, keepdim=True)
     return (place - place[:, :, parents]) * (seen & seen[:, :, parents])
