@@ -5,8 +5,10 @@ Sources: Yan, Xiong and Lin (AAAI 2018) with st-gcn's program, whose published w
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
+from pydantic import AfterValidator
 
 from raysign.errors import ConfigError, nearest
 from raysign.skeleton import Skeleton
@@ -69,11 +71,17 @@ STRATEGIES: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+def _is_known(name: str) -> str:
+    if name not in STRATEGIES:
+        raise ValueError(f"expected one of {', '.join(STRATEGIES)}{nearest(name, STRATEGIES)}")
+    return name
+
+
+Strategy = Annotated[str, AfterValidator(_is_known)]  # a setting that `adjacency` can read
+
+
 def adjacency(skeleton: Skeleton, strategy: str, max_hop: int = 1) -> np.ndarray:
-    """(K, V, V) float32 of a strategy by its name. ConfigError for an unknown one, or hops it does not count."""
-    if strategy not in STRATEGIES:
-        known = ", ".join(STRATEGIES)
-        raise ConfigError(f"strategy: found {strategy!r}, expected one of {known}{nearest(strategy, STRATEGIES)}")
+    """(K, V, V) float32 of a strategy by its name. ConfigError for hops it does not count."""
     if strategy in ("symmetric", "in_out"):
         if max_hop != 1:
             raise ConfigError(f"max_hop: found {max_hop}, expected 1: {strategy} knows neighbours only")

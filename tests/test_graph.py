@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raysign import graph
+from raysign import config, graph
 from raysign.errors import ConfigError
 from raysign.skeleton import LAYOUTS, layout
 
@@ -70,5 +70,8 @@ def test_a_mirrored_skeleton_has_the_same_graph(skeleton, strategy):
 
 
 def test_an_unknown_strategy_is_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'spatial'"):
-        graph.adjacency(layout("ntu_25"), "spacial")
+    for kind in ("st_gcn", "st_gcn_pp"):
+        with pytest.raises(
+            ConfigError, match=r"model.strategy: found 'spacial'; expected one .* did you mean 'spatial'"
+        ):
+            config.load(["source.kind=synthetic", f"model.kind={kind}", "model.strategy=spacial"])

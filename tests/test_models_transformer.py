@@ -43,12 +43,12 @@ def reference(encoder: transformer.Encoder) -> torch.nn.TransformerEncoder:
     whole = torch.nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
     for mine, theirs in zip(encoder.encoder_layers, whole.layers, strict=True):
         state, found = mine.state_dict(), {}
-        for of, told in (("weight", "gamma"), ("bias", "beta")):
+        for of in ("weight", "bias"):
             found[f"self_attn.in_proj_{of}"] = torch.cat([state[f"attention.W_{name}.{of}"] for name in "qkv"])
             found[f"self_attn.out_proj.{of}"] = state[f"attention.W_o.{of}"]
             for n in (1, 2):
                 found[f"linear{n}.{of}"] = state[f"feed_forward.linear{n}.{of}"]
-                found[f"norm{n}.{of}"] = state[f"residual{n}.norm.{told}"]
+                found[f"norm{n}.{of}"] = state[f"residual{n}.norm.{of}"]
         theirs.load_state_dict(found)
     return whole.eval()
 
@@ -66,7 +66,7 @@ def test_its_layers_are_those_of_torch(pooling):
     angles = [[place / 10000 ** (2 * i / 256) for i in range(128)] for place in range(given.shape[1])]
     given[..., ::2] += torch.tensor(angles).sin()
     given[..., 1::2] += torch.tensor(angles).cos()
-    given = torch.nn.functional.layer_norm(given, (256,), encoder.input_norm.gamma, encoder.input_norm.beta, 1e-6)
+    given = torch.nn.functional.layer_norm(given, (256,), encoder.input_norm.weight, encoder.input_norm.bias, 1e-6)
     expected = reference(encoder)(given, src_key_padding_mask=hidden)
     h, real = encoder(x, mask)
     if pooling == "cls":

@@ -57,7 +57,7 @@ class Original(nn.Module):
 
     def _norm(self, h: torch.Tensor, norm: Any) -> torch.Tensor:
         running = norm.running_mean, norm.running_var
-        return F.batch_norm(h, *running, norm.weight, norm.bias, self.training, norm.rate, norm.eps)
+        return F.batch_norm(h, *running, norm.weight, norm.bias, self.training, norm.momentum, norm.eps)
 
 
 def _convolved(h: torch.Tensor, layer: Any, stride: tuple[int, int] | None = None) -> torch.Tensor:
@@ -98,12 +98,12 @@ def against_original(
 def settle(network: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
     """Let the batch norms know what comes through them, as after a training: else nothing is told apart."""
     norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
-    rates = [norm.rate for norm in norms]
+    rates = [norm.momentum for norm in norms]
     for norm in norms:
-        norm.rate = 1.0
+        norm.momentum = 1.0
     network.train()(*inputs)
     for norm, rate in zip(norms, rates, strict=True):
-        norm.rate = rate
+        norm.momentum = rate
 
 
 @torch.no_grad()

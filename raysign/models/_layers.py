@@ -36,6 +36,11 @@ def precise(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+def _totals(x: torch.Tensor) -> torch.Tensor:
+    """(..., D) -> (D,), the sum of each feature."""
+    return x.sum(tuple(range(x.dim() - 1)))
+
+
 class _Normalise(torch.autograd.Function):
     """x normalised per feature, and the gradient that flows through its mean and variance (Ioffe and Szegedy 2015).
 
@@ -43,10 +48,9 @@ class _Normalise(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, real, weight, bias, mean, spread, count, axis) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """real, and weight to spread (1 / standard deviation) of the features at `axis`, broadcast to x."""
+    def forward(ctx, x, real, weight, bias, mean, spread, count) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """x (..., D), real broadcast to it, weight to spread (1 / standard deviation) (D,), count one number."""
         ctx.save_for_backward(x, real, weight, mean, spread, count)
-        ctx.others = [other for other in range(x.dim()) if other != axis]
         scale = weight * spread
         return torch.addcmul((bias - mean * scale).to(x.dtype), x, scale.to(x.dtype))
 
@@ -54,86 +58,74 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx, gradient: torch.Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
         x, real, weight, mean, spread, count = ctx.saved_tensors
         normal = torch.addcmul(-mean * spread, precise(x), spread)
-        bias, scale = (part.sum(ctx.others, keepdim=True) for part in (precise(gradient), gradient * normal))
+        bias, scale = (_totals(part) for part in (precise(gradient), gradient * normal))
         shift, slope = over_workers(torch.stack([bias, scale])) / count
         moved = torch.addcmul(shift, normal, slope).mul_(real)  # real frames alone move mean and variance
         own = torch.sub(gradient, moved).mul_(weight * spread).to(x.dtype)
-        return own, None, scale, bias, None, None, None, None
+        return own, None, scale, bias, None, None, None
 
 
 class MaskedBatchNorm(nn.BatchNorm1d):
     """Batch normalisation whose statistics come from real frames of all workers only (its state is BatchNorm's).
 
-    forward(x, mask): x (N, T, ...) with the feature axis `axis`, mask (N, T) bool. Frames outside the mask are
-    normalised like the others and say nothing about the statistics, so a batch may be padded or shared out at will.
+    forward(x, mask): x (N, T, ..., D), mask (N, T) bool. Frames outside the mask are normalised like the others and
+    say nothing about the statistics, so a batch may be padded or shared out at will.
     """
 
+    momentum: float  # pyright: ignore[reportIncompatibleVariableOverride]
     weight: torch.Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
     running_mean: torch.Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
     running_var: torch.Tensor  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def __init__(self, features: int, axis: int, eps: float = 1e-5, momentum: float = 0.1):
-        super().__init__(features, eps=eps, momentum=momentum)
-        self.axis, self.rate = axis, momentum
-
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        shape = [1] * x.dim()
-        shape[self.axis] = -1
-        weight, bias = self.weight.view(shape), self.bias.view(shape)
         if not self.training:
-            scale = weight * torch.rsqrt(self.running_var + self.eps).view(shape)
-            return x * scale.to(x.dtype) + (bias - self.running_mean.view(shape) * scale).to(x.dtype)
+            scale = self.weight * torch.rsqrt(self.running_var + self.eps)
+            return x * scale.to(x.dtype) + (self.bias - self.running_mean * scale).to(x.dtype)
         real = mask.view(*mask.shape, *[1] * (x.dim() - 2))
-        mean, variance, count = self._statistics(precise(x.detach()), real, shape)
+        mean, variance, count = self._statistics(precise(x.detach()), real)
         spread = torch.rsqrt(variance + self.eps)
-        return _Normalise.apply(x, real, weight, bias, mean, spread, count, self.axis)  # pyright: ignore[reportReturnType]
+        return _Normalise.apply(x, real, self.weight, self.bias, mean, spread, count)  # pyright: ignore[reportReturnType]
 
     @torch.no_grad()
-    def _statistics(self, x: torch.Tensor, real: torch.Tensor, shape: list[int]) -> tuple[torch.Tensor, ...]:
+    def _statistics(self, x: torch.Tensor, real: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Mean and variance of each feature, how many values they come from; the running ones brought up to date."""
-        others = [axis for axis in range(x.dim()) if axis != self.axis]
         each = x.numel() // (real.numel() * self.num_features)  # values of a feature in one frame
-        first = over_workers(torch.cat([(x * real).sum(others), real.sum().to(x.dtype).view(1)]))
+        first = over_workers(torch.cat([_totals(x * real), real.sum().to(x.dtype).view(1)]))
         count = (first[-1] * each).clamp(min=1.0)
         mean = first[:-1] / count
         # the second pass costs little and, unlike E[x^2] - E[x]^2, loses no digits
-        variance = over_workers((x - mean.view(shape)).mul_(real).square_().sum(others)) / count
+        variance = over_workers(_totals((x - mean).mul_(real).square_())) / count
         unbiased = variance * count / (count - 1).clamp(min=1.0)
-        self.running_mean.lerp_(mean, self.rate)
-        self.running_var.lerp_(unbiased, self.rate)
+        self.running_mean.lerp_(mean, self.momentum)
+        self.running_var.lerp_(unbiased, self.momentum)
         self.num_batches_tracked += 1  # pyright: ignore[reportOperatorIssue]
-        return mean.view(shape), variance.view(shape), count
+        return mean, variance, count
 
 
 class RowDropout(nn.Dropout):
     """Dropout of whole features, in all frames of a clip alike (Gal and Ghahramani 2016), the same for any number of
     workers.
 
-    x (N, ..., D, ...) with the features at `axis`; N rows are clips, each of `persons` persons, as the recogniser says.
+    x (N, ..., D); its N rows are clips, each of `persons` persons, as the recogniser says.
     Worker r of n holds clips r, r+n, ... of the global batch: each draws for the whole batch, from torch's
     generator, which the training loop seeds alike everywhere, and takes its rows.
     """
 
     persons = 1
 
-    def __init__(self, p: float = 0.5, axis: int = -1):
-        super().__init__(p)
-        self.axis = axis
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not self.training or self.p == 0:
             return x
         seed, clips = int(torch.randint(2**62, ())), len(x) // self.persons
         drawn = torch.stack([self._drawn(x, clips, seed + person) for person in range(self.persons)], 1).flatten(0, 1)
-        shape = [1] * x.dim()
-        shape[0], shape[self.axis] = drawn.shape
-        return x * ((drawn >= self.p) / (1 - self.p)).view(shape).to(x.dtype)
+        scale = ((drawn >= self.p) / (1 - self.p)).to(x.dtype)
+        return x * scale.view(len(x), *[1] * (x.dim() - 2), -1)
 
     def _drawn(self, x: torch.Tensor, clips: int, seed: int) -> torch.Tensor:
         """(clips, D) from a generator of its own: how much is drawn depends on the worker's share and its persons."""
         rank, workers = group()
         own = torch.Generator(x.device).manual_seed(seed)
-        return torch.rand(clips * workers, x.shape[self.axis], device=x.device, generator=own)[rank::workers]
+        return torch.rand(clips * workers, x.shape[-1], device=x.device, generator=own)[rank::workers]
 
 
 def merge_frames(x: torch.Tensor, mask: torch.Tensor, factor: int, axis: int) -> tuple[torch.Tensor, torch.Tensor]:

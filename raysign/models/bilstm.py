@@ -38,7 +38,7 @@ class Encoder(nn.Module):
         self.project = nn.Linear(skeleton.points * len(channels), options.hidden)
         self.lstm = nn.LSTM(options.hidden, options.hidden, options.layers, batch_first=True, bidirectional=True)
         self.norm = nn.LayerNorm(self.width)
-        self.dropout = RowDropout(options.dropout, axis=2)
+        self.dropout = RowDropout(options.dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         lengths = mask.sum(1).clamp(min=1).cpu()  # a row without a real frame is read for one frame, and struck out

@@ -63,7 +63,7 @@ class ConvBlock(nn.Module):
         self.widen = nn.Linear(options.dim, wide)
         # in two dimensions, its memory channels_last: ten times as fast on a CPU as in one
         self.convolution = nn.Conv2d(wide, wide, (kernel, 1), groups=wide, bias=False)
-        self.norm = MaskedBatchNorm(wide, axis=2)
+        self.norm = MaskedBatchNorm(wide)
         self.weigh = nn.Conv1d(1, 1, 5, padding=2, bias=False)
         self.narrow = nn.Linear(wide, options.dim)
         self.path = DropPath(options.dropout)
@@ -83,7 +83,7 @@ class AttentionBlock(nn.Module):
     def __init__(self, options: Options):
         super().__init__()
         dim, self.heads = options.dim, options.heads
-        self.norms = nn.ModuleList(MaskedBatchNorm(dim, axis=2) for _ in range(2))
+        self.norms = nn.ModuleList(MaskedBatchNorm(dim) for _ in range(2))
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
         self.projection = nn.Linear(dim, dim, bias=False)
         self.widen = nn.Linear(dim, 2 * dim, bias=False)
@@ -113,9 +113,9 @@ class Encoder(nn.Module):
         self.bones = bool(options.bones and skeleton.bones)
         self.register_buffer("parents", torch.tensor(skeleton.parents()), persistent=False)
         given = skeleton.points * (len(channels) + len(self.places) * (len(self.lags) + self.bones))
-        self.input = MaskedBatchNorm(given, axis=2)
+        self.input = MaskedBatchNorm(given)
         self.stem = nn.Linear(given, options.dim, bias=False)
-        self.norm = MaskedBatchNorm(options.dim, axis=2)
+        self.norm = MaskedBatchNorm(options.dim)
         self.blocks = nn.ModuleList(
             block(options) for _ in range(options.layers) for block in (ConvBlock, ConvBlock, ConvBlock, AttentionBlock)
         )

@@ -58,7 +58,7 @@ def layers(sizes: Sequence[int], dropout: float) -> Layers:
         *(
             layer
             for size, following in pairwise(sizes)
-            for layer in (linear(size, following), MaskedBatchNorm(following, axis=2), nn.ReLU(), RowDropout(dropout))
+            for layer in (linear(size, following), MaskedBatchNorm(following), nn.ReLU(), RowDropout(dropout))
         )
     )
 

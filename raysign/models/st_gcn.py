@@ -44,9 +44,10 @@ class Options(Inputs):
     """The graph and the size of the encoder."""
 
     kind: Literal["st_gcn"] = "st_gcn"
-    strategy: Literal["spatial", "distance", "uniform", "symmetric", "in_out"] = Field(
+    strategy: graph.Strategy = Field(
         "spatial",
-        description="what makes a kind of neighbour: nearer to or further from the centre, bones between, ...",
+        description="what makes a kind of neighbour; spatial: nearer to or further from the centre, distance: bones "
+        "between, uniform or symmetric: all are of one, in_out: itself, to the centre, away from it",
     )
     max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour")
     edge_importance: bool = Field(True, description="each block learns how much each neighbour counts")
@@ -80,9 +81,9 @@ class Block(nn.Module):
         self.first, self.stride, kernel = first, 1 if first or width <= channels else 2, options.kernel_size
         self.gcn = nn.ModuleDict({"conv": nn.Conv2d(channels, width * kinds, 1)})
         along = nn.Conv2d(width, width, (kernel, 1), stride=(self.stride, 1), padding=(kernel // 2, 0))
-        self.tcn = nn.ModuleDict({"0": MaskedBatchNorm(width, axis=3), "2": along, "3": MaskedBatchNorm(width, axis=3)})
-        self.dropout = RowDropout(0.0 if first else options.dropout, axis=3)
-        around = {"0": nn.Conv2d(channels, width, 1), "1": MaskedBatchNorm(width, axis=3)}
+        self.tcn = nn.ModuleDict({"0": MaskedBatchNorm(width), "2": along, "3": MaskedBatchNorm(width)})
+        self.dropout = RowDropout(0.0 if first else options.dropout)
+        around = {"0": nn.Conv2d(channels, width, 1), "1": MaskedBatchNorm(width)}
         self.residual = nn.ModuleDict(around if not first and width != channels else {})
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor, graph: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,7 +105,7 @@ class Stream(nn.Module):
         super().__init__()
         graphs = torch.from_numpy(graph.adjacency(skeleton, options.strategy, options.max_hop))
         self.register_buffer("A", graphs)
-        self.data_bn = MaskedBatchNorm(skeleton.points * channels, axis=2)
+        self.data_bn = MaskedBatchNorm(skeleton.points * channels)
         self.st_gcn_networks = nn.ModuleList(
             Block(channels, width, len(graphs), options, first=i == 0)
             for i, (channels, width) in enumerate(pairwise((channels, *options.widths)))

@@ -32,8 +32,8 @@ class Options(Inputs):
     """The graph and the size of the encoder."""
 
     kind: Literal["st_gcn_pp"] = "st_gcn_pp"
-    strategy: Literal["in_out", "spatial", "distance", "uniform", "symmetric"] = Field(
-        "in_out", description="the graph that each block's own starts as; in_out: itself, to the centre, away from it"
+    strategy: graph.Strategy = Field(
+        "in_out", description="the graph that each block's own starts as; in_out, spatial, ...: as for st_gcn"
     )
     max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour; in_out knows the next only")
     widths: tuple[Annotated[int, Field(ge=BRANCHES)], ...] = Field(
@@ -53,8 +53,8 @@ class GraphStep(nn.Module):
         super().__init__()
         self.A = nn.Parameter(graphs.clone())
         self.conv = nn.Conv2d(channels, width * len(graphs), 1)
-        self.bn = MaskedBatchNorm(width, axis=3)
-        around = {"0": nn.Conv2d(channels, width, 1), "1": MaskedBatchNorm(width, axis=3)}
+        self.bn = MaskedBatchNorm(width)
+        around = {"0": nn.Conv2d(channels, width, 1), "1": MaskedBatchNorm(width)}
         self.down = nn.ModuleDict(around if width != channels else {})
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -81,13 +81,13 @@ class TimeStep(nn.Module):
         self.stride, each = stride, width // BRANCHES
         sizes = (width - each * (BRANCHES - 1), *[each] * (BRANCHES - 1))
         self.branches = nn.ModuleList(
-            nn.ModuleDict({"0": nn.Conv2d(width, size, 1), "1": MaskedBatchNorm(size, axis=3)}) for size in sizes[:-1]
+            nn.ModuleDict({"0": nn.Conv2d(width, size, 1), "1": MaskedBatchNorm(size)}) for size in sizes[:-1]
         )
         for branch, size, dilation in zip(self.branches, sizes, DILATIONS, strict=False):  # the last pools instead
             branch["3"] = Dilated(size, stride, dilation)
         self.branches.append(nn.Conv2d(width, each, 1))
-        self.transform = nn.ModuleDict({"0": MaskedBatchNorm(width, axis=3), "2": nn.Conv2d(width, width, 1)})
-        self.bn = MaskedBatchNorm(width, axis=3)
+        self.transform = nn.ModuleDict({"0": MaskedBatchNorm(width), "2": nn.Conv2d(width, width, 1)})
+        self.bn = MaskedBatchNorm(width)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found, real = [], mask[..., None, None]
@@ -118,8 +118,8 @@ class Block(nn.Module):
         self.first, self.stride = first, 1 if first or width <= channels else 2
         self.gcn = GraphStep(channels, width, graphs)
         self.tcn = TimeStep(width, self.stride)
-        self.dropout = RowDropout(0.0 if first else dropout, axis=3)
-        around = {"conv": nn.Conv2d(channels, width, 1), "bn": MaskedBatchNorm(width, axis=3)}
+        self.dropout = RowDropout(0.0 if first else dropout)
+        around = {"conv": nn.Conv2d(channels, width, 1), "bn": MaskedBatchNorm(width)}
         self.residual = nn.ModuleDict(around if not first and width != channels else {})
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -137,7 +137,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.width = options.widths[-1]
         graphs = torch.from_numpy(graph.adjacency(skeleton, options.strategy, options.max_hop))
-        self.data_bn = MaskedBatchNorm(skeleton.points * len(channels), axis=2)
+        self.data_bn = MaskedBatchNorm(skeleton.points * len(channels))
         self.gcn = nn.ModuleList(
             Block(given, width, graphs, options.dropout, first=i == 0)
             for i, (given, width) in enumerate(pairwise((len(channels), *options.widths)))

@@ -62,7 +62,7 @@ class Block(nn.Module):
         self.theta = nn.Conv2d(options.channels, options.spatial_channels, 1, bias=False)
         self.after = TimeBlock(options.spatial_channels, options.channels, options.kernel_size)
         self.around = nn.Conv2d(channels, options.channels, 1) if channels != options.channels else nn.Identity()
-        self.norm = MaskedBatchNorm(points, axis=3)
+        self.norm = MaskedBatchNorm(points)
         self.merge = merge
 
     def forward(
@@ -90,13 +90,13 @@ class Encoder(nn.Module):
         given = len(channels) + len(self.places) * self.bones
         self.register_buffer("adjacency", torch.from_numpy(graph.symmetric(skeleton)[0]), persistent=False)
         self.register_buffer("parents", torch.tensor(skeleton.parents()), persistent=False)
-        self.input = MaskedBatchNorm(given * skeleton.points, axis=2)
+        self.input = MaskedBatchNorm(given * skeleton.points)
         self.blocks = nn.ModuleList(
             Block(options.channels if i else given, options, skeleton.points, 2 if i < options.merges else 1)
             for i in range(options.num_blocks)
         )
         self.readout = nn.Linear(options.channels * skeleton.points, options.width)
-        self.norm = MaskedBatchNorm(options.width, axis=2)
+        self.norm = MaskedBatchNorm(options.width)
         self.frame_blocks = nn.ModuleList(FrameBlock(options.width) for _ in range(options.frame_blocks))
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -121,7 +121,7 @@ class FrameBlock(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.convolution = nn.Conv1d(width, width, 5, padding=2, bias=False)
-        self.norm = MaskedBatchNorm(width, axis=2)
+        self.norm = MaskedBatchNorm(width)
 
     def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         real = mask[..., None].to(h.dtype)

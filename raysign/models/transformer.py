@@ -22,8 +22,11 @@ from raysign.skeleton import Skeleton
 PUBLISHED = {
     r"^pos_encoder\.pe$": "",
     r"^(gloss|category)_head\.": r"task.\1_head.",
+    r"^(.*norm)\.gamma$": r"encoder.\1.weight",
+    r"^(.*norm)\.beta$": r"encoder.\1.bias",
     r"^": "encoder.",
 }
+EPS = 1e-6  # of the published norms
 
 
 class Options(Inputs):
@@ -55,7 +58,7 @@ class Encoder(nn.Module):
         self.width, self.sums_up = options.emb_dim, options.pooling == "cls"
         self.embedding = nn.Linear(skeleton.points * len(channels), options.emb_dim)
         self.dropout = RowDropout(options.dropout)
-        self.input_norm = Norm(options.emb_dim)
+        self.input_norm = nn.LayerNorm(options.emb_dim, EPS)
         self.encoder_layers = nn.ModuleList(Layer(options) for _ in range(options.n_layers))
         # there in any case, as in the published weights; learnt where it is used
         self.cls_token = nn.Parameter(torch.randn(1, 1, options.emb_dim), requires_grad=self.sums_up)
@@ -117,18 +120,7 @@ class Residual(nn.Module):
 
     def __init__(self, width: int, dropout: float):
         super().__init__()
-        self.norm, self.dropout = Norm(width), RowDropout(dropout)
-
-
-class Norm(nn.Module):
-    """Layer normalisation (Ba, Kiros and Hinton 2016) under the names of the published weights."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.gamma, self.beta = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
-
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
-        return nn.functional.layer_norm(h, self.gamma.shape, self.gamma, self.beta, eps=1e-6)
+        self.norm, self.dropout = nn.LayerNorm(width, EPS), RowDropout(dropout)
 
 
 def positions(frames: int, width: int, device: torch.device) -> torch.Tensor:
