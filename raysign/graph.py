@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from raysign.errors import ConfigError, nearest
 from raysign.skeleton import Skeleton
@@ -77,7 +77,14 @@ def _is_known(name: str) -> str:
     return name
 
 
-Strategy = Annotated[str, AfterValidator(_is_known)]  # a setting that `adjacency` can read
+Strategy = Annotated[
+    str,
+    AfterValidator(_is_known),
+    Field(
+        description="what makes a kind of neighbour; uniform, symmetric: all are of one, distance: the bones between, "
+        "spatial: and which of the two is nearer to the centre, in_out: itself, towards the centre, away from it"
+    ),
+]
 
 
 def adjacency(skeleton: Skeleton, strategy: str, max_hop: int = 1) -> np.ndarray:

@@ -69,9 +69,7 @@ def test_a_mirrored_skeleton_has_the_same_graph(skeleton, strategy):
     assert np.allclose(found[:, twins][:, :, twins], found)
 
 
-def test_an_unknown_strategy_is_answered_with_the_nearest():
-    for kind in ("st_gcn", "st_gcn_pp"):
-        with pytest.raises(
-            ConfigError, match=r"model.strategy: found 'spacial'; expected one .* did you mean 'spatial'"
-        ):
-            config.load(["source.kind=synthetic", f"model.kind={kind}", "model.strategy=spacial"])
+@pytest.mark.parametrize("kind", ["st_gcn", "st_gcn_pp"])
+def test_an_unknown_strategy_is_answered_with_the_nearest(kind):
+    with pytest.raises(ConfigError, match=r"model.strategy: found 'spacial'; expected one .* did you mean 'spatial'"):
+        config.load(["source.kind=synthetic", f"model.kind={kind}", "model.strategy=spacial"])

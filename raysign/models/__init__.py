@@ -6,7 +6,7 @@ class Encoder(nn.Module)                  Encoder(options, skeleton, names of th
                                           h (N, T', D), mask (N, T'): frames outside the mask never change h inside
 PUBLISHED                                 where weights of others are published: {pattern: what replaces it}, from
                                           their names to a recogniser's, empty for what is not needed; the first that
-                                          is found counts. published(options) gives it where it follows from these
+                                          matches counts. published(options) gives it where it follows from these
 sizes(shapes) -> dict                     where it can tell: the options that weights of these {name: shape} were made
                                           with
 """

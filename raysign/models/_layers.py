@@ -106,9 +106,9 @@ class RowDropout(nn.Dropout):
     """Dropout of whole features, in all frames of a clip alike (Gal and Ghahramani 2016), the same for any number of
     workers.
 
-    x (N, ..., D); its N rows are clips, each of `persons` persons, as the recogniser says.
-    Worker r of n holds clips r, r+n, ... of the global batch: each draws for the whole batch, from torch's
-    generator, which the training loop seeds alike everywhere, and takes its rows.
+    x (N, ..., D), N rows of clips with `persons` persons each, as the recogniser says. Worker r of n holds clips r,
+    r+n, ... of the global batch: each draws for the whole batch, from torch's generator, which the training loop seeds
+    alike everywhere, and takes its rows.
     """
 
     persons = 1

@@ -6,8 +6,8 @@ attention. Beside the place of each point it is given how it moves: a sign is to
 places.
 
 Unlike the original, every coordinate is brought to a scale of its own at the input, bones are told too, convolutions
-look either way unless `causal`, the last dropout is off unless asked for, attention is scaled by the size of a head,
-and no dropout falls on its weights.
+look either way unless `causal`, the last dropout is `task.dropout`, attention is scaled by the size of a head, and
+no dropout falls on its weights.
 """
 
 from typing import Literal

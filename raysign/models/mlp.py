@@ -1,7 +1,7 @@
 """A multi-layer perceptron over each frame: the usual classifier of hand shapes, such as the letters of an alphabet.
 
-All points and channels of a frame side by side; each layer is linear, normalised, rectified and thinned out. The last
-linear layer of published networks is the head of the task: with task.pool=mean and task.dropout=0 the network is
+All points and channels of a frame side by side; each layer is linear, normalised and rectified, then comes dropout. The
+last linear layer of published networks is the head of the task: with task.pool=mean and task.dropout=0 the network is
 theirs, 65,498 parameters for 84 features and 26 letters. Unlike theirs it takes clips of any length, whose frames it
 sees one by one, and its head starts from torch's own initial weights.
 """
@@ -53,7 +53,7 @@ class Layers(nn.Sequential):
 
 
 def layers(sizes: Sequence[int], dropout: float) -> Layers:
-    """From each size to the next: linear, normalised, rectified, thinned out."""
+    """From each size to the next: linear, normalised, rectified, dropout."""
     return Layers(
         *(
             layer

@@ -29,8 +29,8 @@ class Options(Inputs):
 
 def sizes(shapes: dict[str, tuple[int, ...]]) -> dict:
     """The options that published weights were made with, which nothing but their shapes tells."""
-    linear = [f"blocks.{i}.block.0.weight" for i in range(len(shapes))]
-    found = [shapes[name][0] for name in ("input_proj.0.weight", *linear) if name in shapes]
+    names = ["input_proj.0.weight", *(f"blocks.{i}.block.0.weight" for i in range(len(shapes)))]
+    found = [shapes[name][0] for name in names if name in shapes]
     return {"hidden": tuple(found)} if found else {}
 
 

@@ -44,12 +44,8 @@ class Options(Inputs):
     """The graph and the size of the encoder."""
 
     kind: Literal["st_gcn"] = "st_gcn"
-    strategy: graph.Strategy = Field(
-        "spatial",
-        description="what makes a kind of neighbour; spatial: nearer to or further from the centre, distance: bones "
-        "between, uniform or symmetric: all are of one, in_out: itself, to the centre, away from it",
-    )
-    max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour")
+    strategy: graph.Strategy = "spatial"
+    max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour; 1 for in_out and symmetric")
     edge_importance: bool = Field(True, description="each block learns how much each neighbour counts")
     motion: bool = Field(False, description="a second network, of x[t] - (x[t-1] + x[t+1]) / 2 (two streams)")
     widths: tuple[PositiveInt, ...] = Field(
@@ -86,8 +82,8 @@ class Block(nn.Module):
         around = {"0": nn.Conv2d(channels, width, 1), "1": MaskedBatchNorm(width)}
         self.residual = nn.ModuleDict(around if not first and width != channels else {})
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor, graph: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        h = self.tcn["0"](graph_convolution(x, graph, self.gcn["conv"]), mask)
+    def forward(self, x: torch.Tensor, mask: torch.Tensor, graphs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = self.tcn["0"](graph_convolution(x, graphs, self.gcn["conv"]), mask)
         h = over_time(torch.relu(h) * mask[..., None, None], self.tcn["2"])
         mask = mask[:, :: self.stride]
         h = self.dropout(self.tcn["3"](h, mask))

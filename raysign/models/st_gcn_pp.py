@@ -32,10 +32,8 @@ class Options(Inputs):
     """The graph and the size of the encoder."""
 
     kind: Literal["st_gcn_pp"] = "st_gcn_pp"
-    strategy: graph.Strategy = Field(
-        "in_out", description="the graph that each block's own starts as; in_out, spatial, ...: as for st_gcn"
-    )
-    max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour; in_out knows the next only")
+    strategy: graph.Strategy = "in_out"
+    max_hop: int = Field(1, ge=1, description="bones on the way to the furthest neighbour; 1 for in_out and symmetric")
     widths: tuple[Annotated[int, Field(ge=BRANCHES)], ...] = Field(
         (64, 64, 64, 64, 128, 128, 128, 256, 256, 256),
         min_length=1,

@@ -76,6 +76,19 @@ class Block(nn.Module):
         return self.norm(h.transpose(1, 2), mask).transpose(1, 2), mask
 
 
+class FrameBlock(nn.Module):
+    """A convolution over five frames, normalised, added to what came in. h (N, T, D), mask (N, T) -> (N, T, D)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.convolution = nn.Conv1d(width, width, 5, padding=2, bias=False)
+        self.norm = MaskedBatchNorm(width)
+
+    def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        real = mask[..., None].to(h.dtype)
+        return h + torch.relu(self.norm(self.convolution((h * real).transpose(1, 2)).transpose(1, 2), mask))
+
+
 class Encoder(nn.Module):
     """x (N, T, V, C), mask (N, T) -> h (N, T', width), mask (N, T')."""
 
@@ -113,19 +126,6 @@ class Encoder(nn.Module):
         for block in self.frame_blocks:
             h = block(h, mask)
         return h, mask
-
-
-class FrameBlock(nn.Module):
-    """A convolution over five frames, normalised, added to what came in. h (N, T, D), mask (N, T) -> (N, T, D)."""
-
-    def __init__(self, width: int):
-        super().__init__()
-        self.convolution = nn.Conv1d(width, width, 5, padding=2, bias=False)
-        self.norm = MaskedBatchNorm(width)
-
-    def forward(self, h: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        real = mask[..., None].to(h.dtype)
-        return h + torch.relu(self.norm(self.convolution((h * real).transpose(1, 2)).transpose(1, 2), mask))
 
 
 def bones(place: torch.Tensor, seen: torch.Tensor, parents: torch.Tensor) -> torch.Tensor:
