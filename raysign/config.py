@@ -134,7 +134,9 @@ class Train(Section):
     lr: float = Field(1e-3, gt=0, description="learning rate at its peak")
     schedule: Literal["cosine", "step", "plateau", "constant"] = Field("cosine", description="what follows the warm-up")
     warmup: float = Field(0.05, ge=0, lt=1, description="share of all steps over which the rate rises to lr")
-    min_lr: float = Field(1e-5, ge=0, description="learning rate at the end of the cosine; a plateau goes no lower")
+    min_lr: float = Field(
+        1e-5, ge=0, description="learning rate at the end of the cosine; a plateau goes no lower; at most lr"
+    )
     steps: tuple[int, ...] = Field((), validate_default=True, description="step: epochs after which the rate falls")
     gamma: float = Field(0.1, gt=0, le=1, description="step: what the rate is multiplied by")
     plateau_patience: int = Field(
@@ -144,10 +146,10 @@ class Train(Section):
     # what it begins with
     start_from: AnyPath | None = Field(None, description="folder of a bundle whose weights it starts from")
     ignore: tuple[str, ...] = Field(
-        (), description="weights of start_from left out: how their names begin, such as task.head; * is anything"
+        (), description="parts of start_from left out, or single weights, such as task.head; * is anything"
     )
     freeze: tuple[str, ...] = Field(
-        (), description="weights that stay as they are: how their names begin, such as encoder; * is anything"
+        (), description="parts that stay as they are, or single weights, such as encoder; * is anything"
     )
     restart: bool = Field(False, description="begin again although checkpoints of the same training exist")
     # how it is computed

@@ -1,6 +1,6 @@
 """Every error raysign raises on purpose: `place: found, expected, next step`, one line each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -40,6 +40,12 @@ def nearest(word: str, choices) -> str:
     """`; did you mean 'x'?` for the choice nearest to `word`, or an empty string when none is near."""
     close = get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def some(names: Iterable[object], most: int = 3) -> str:
+    """The first few names in a line, and how many there are beside them."""
+    listed = [str(name) for name in names]
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def in_line(names: Sequence[str]) -> str:

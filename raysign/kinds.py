@@ -95,14 +95,15 @@ def validated(section: type[BaseModel], tree: dict, prefix: str = "") -> Any:
         return section.model_validate(tree)
     except ValidationError as error:
         problem = error.errors()[0]
-    place = prefix + ".".join(str(part) for part in problem["loc"])
+    place = (prefix + ".".join(str(part) for part in problem["loc"])).removesuffix(".")
     if problem["type"] == "extra_forbidden":
         near = nearest(str(problem["loc"][-1]), _fields_at(section, problem["loc"][:-1]))
         raise ConfigError(f"{place}: unknown key{near or ', expected one that `raysign config` prints'}")
     if problem["type"] == "missing":
         raise ConfigError(f"{place}: missing; give it as {place}=VALUE or in the YAML file")
     message = problem["msg"].removeprefix("Value error, ")
-    raise ConfigError(f"{place}: found {problem['input']!r}; {message[0].lower()}{message[1:]}")
+    found = f"found {problem['input']!r}; " if problem["loc"] else ""  # of a whole section it would say it all
+    raise ConfigError(f"{place}: {found}{message[0].lower()}{message[1:]}")
 
 
 def _fields_at(section: Any, location: tuple) -> list[str]:

@@ -28,6 +28,12 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def sha256(path: Path) -> str:
+    """Of a file's content, in hexadecimal digits. OSError when it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def stamp(path: Path) -> str:
     """A file's size and time of change: what tells a changed file from an unchanged one without reading it."""
     status = path.stat()

@@ -135,7 +135,7 @@ def test_landmarks_that_cannot_be_prepared_are_refused_in_one_line(tmp_path):
     with pytest.raises(StoreError, match="'clip01' is stored twice"):
         make(tmp_path)
     landmarks(tmp_path, [row(n, split="train") for n in range(3)] + [row(9, split="test", gloss=("new",))])
-    with pytest.raises(ConfigError, match="gloss 'new' is in the test split only"):
+    with pytest.raises(ConfigError, match="found 'new' in the test split only"):
         make(tmp_path)
 
 

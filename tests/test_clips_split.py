@@ -140,7 +140,7 @@ def test_settings_that_cannot_be_used_are_refused_in_one_line(changes, words):
 
 def test_a_gloss_that_is_only_tested_is_named():
     clips = corpus(glosses=2, signers=1, each=2)
-    with pytest.raises(ConfigError, match="gloss 'g1' is in the test split only"):
+    with pytest.raises(ConfigError, match="found 'g1' in the test split only"):
         assign(clips, given=["train", "train", "test", "test"])
     with pytest.raises(ConfigError, match="expected train, val or test"):
         assign(clips, given=["train", "train", "tests", "test"])

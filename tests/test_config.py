@@ -37,6 +37,11 @@ def test_a_wrong_type_names_its_key_and_what_was_found():
     assert refusal("source.kind=synthetic", "train.epochs=many").startswith("train.epochs: found 'many'")
 
 
+def test_what_is_wrong_with_a_whole_section_names_the_section():
+    said = refusal("source.kind=synthetic", "task.kind=two_heads", "task.alpha=0", "task.beta=0")
+    assert said.startswith("task: alpha and beta are both 0")
+
+
 def test_an_unset_variable_is_named(monkeypatch):
     monkeypatch.delenv("NOWHERE", raising=False)
     assert "$NOWHERE is not set" in refusal("source.kind=synthetic", "out=$NOWHERE/x")

@@ -52,6 +52,13 @@ def test_a_gloss_the_bundle_does_not_know_is_named(bundle, clips_dir, tmp_path):
         evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
 
 
+def test_of_classes_without_names_the_option_is_named_that_gives_them(bundle, clips_dir, tmp_path):
+    labels, card = [f"class_{i}" for i in range(len(LABELS))], {"imported": {"file": "a.pt", "sha256": "0"}}
+    bundles.Bundle(bundle.config, SKELETON, Labels(labels), CHANNELS, bundle.network, card).save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match=r"gloss 'sign0.' is none of .*--labels FILE"):
+        evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
+
+
 def test_an_empty_split_names_those_there_are(bundle_dir, landmarks_dir, tmp_path):
     clips = prepared(landmarks_dir, tmp_path, "split.kind=stratified", "split.val=0", "split.test=0.3")
     with pytest.raises(StoreError, match=r"no clip in 'val'.*train \(\d+\)"):

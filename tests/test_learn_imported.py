@@ -121,14 +121,22 @@ def test_what_is_missing_is_refused_or_begins_at_random(weights, tmp_path):
     assert all(torch.equal(found[name], weights[name]) for name in weights if name != lost)
 
 
-def test_weights_that_are_left_out_are_not_missing(weights, tmp_path):
+@pytest.mark.parametrize("part", ["task", "task.", "task.head", "task.head.1", "*.head"])
+def test_weights_that_are_left_out_are_not_missing(part, weights, tmp_path):
     file = saved(tmp_path / "a.pt", {f"module.{name}": value for name, value in weights.items()})
     names = Labels(list("xyz"))
-    made, said = bundle_of(file, settings(*SMALL), LAYOUT, names, ignore=("task.",))
+    made, said = bundle_of(file, settings(*SMALL), LAYOUT, names, ignore=(part,))
     assert made.labels == list("xyz")
     assert "ignored: 2 (task.head.1.bias, task.head.1.weight)" in said
     with pytest.raises(ConfigError, match="--labels"):
-        bundle_of(file, settings(*SMALL), LAYOUT, ignore=("task.",))
+        bundle_of(file, settings(*SMALL), LAYOUT, ignore=(part,))
+
+
+def test_weights_are_left_out_by_the_names_of_their_own_program(tmp_path):
+    tree = settings("model.kind=st_gcn", "task.pool=mean")
+    theirs = {original_name(name, tree): value for name, value in network(tree).state_dict().items()}
+    _, said = bundle_of(saved(tmp_path / "a.pt", theirs), tree, LAYOUT, Labels(list("xyz")), ignore=("fcn",))
+    assert "ignored: 2 (fcn.bias, fcn.weight)" in said
 
 
 def test_weights_of_another_size_are_told_with_both_sizes(weights, tmp_path):
@@ -201,6 +209,7 @@ def test_a_file_without_weights_says_what_it_holds(tree, tmp_path):
     ("a.json", '{"c": 3, "a": 1, "b": 2}'),
     ("a.json", '{"glosses": ["a", "b", "c"], "categories": ["k", "l"]}'),
     ("a.csv", "gloss,label\nb,1\na,0\nc,2\n"),
+    ("a.csv", 'gloss , label\n b, 1\na , 0\n"c" ,2\n'),
     ("a.csv", "gloss_id,label,cat_id,category\n0,a,0,k\n1,b,1,l\n2,c,1,l\n"),
 ])  # fmt: skip
 def test_labels_come_in_the_order_of_their_numbers(name, text, tmp_path):
@@ -219,6 +228,22 @@ def test_labels_that_tell_no_order_are_refused(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(ConfigError, match=name):
         labels.of_file(tmp_path / name)
+
+
+@pytest.mark.parametrize("text", ["gloss,label\na,@\n", '{"a": @}', '{"@": "a"}'])
+@pytest.mark.parametrize("digits", [10_000, 1_000_000])
+def test_numbers_that_never_end_are_refused_in_a_line(text, digits, tmp_path):
+    path = tmp_path / ("a.json" if "{" in text else "a.csv")
+    path.write_text(text.replace("@", "9" * digits))
+    with pytest.raises(ConfigError, match=path.name) as error:
+        labels.of_file(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 250 + len(str(path))
+
+
+def test_numbers_of_a_checkpoint_that_never_end_are_refused():
+    for told in ({"a": 10**5000}, {-(10**5000): "a"}, [10**5000]):
+        with pytest.raises(ConfigError, match="place: found "):
+            labels.in_order(told, "place")
 
 
 @pytest.mark.parametrize(("name", "text"), [

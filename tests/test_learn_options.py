@@ -9,7 +9,7 @@ from test_learn_loop import fit
 
 from raysign import pipeline, store
 from raysign.errors import BundleError, ConfigError, TrainError
-from raysign.learn import bundle, checkpoint, compute, distribute, history
+from raysign.learn import bundle, checkpoint, compute, distribute, history, transfer
 from raysign.learn.tasks import classification
 
 
@@ -117,6 +117,16 @@ def test_what_is_frozen_stays_as_it_was_statistics_included(clips, tmp_path, tra
     assert same == {name for name in before if name.startswith("encoder.")}
 
 
+@pytest.mark.parametrize(("pattern", "frozen"), [
+    ("1", {"1.weight", "1.bias"}), ("1.", {"1.weight", "1.bias"}), ("1.bias", {"1.bias"}),
+    ("*.bias", {f"{i}.bias" for i in range(12)}), ("1*.bias", {f"{i}.bias" for i in (1, 10, 11)}),
+])  # fmt: skip
+def test_a_part_is_known_by_its_whole_name(pattern, frozen):
+    network = torch.nn.Sequential(*[torch.nn.Linear(1, 1) for _ in range(12)])
+    transfer.freeze(network, [pattern])
+    assert {name for name, p in network.named_parameters() if not p.requires_grad} == frozen
+
+
 def test_nothing_to_freeze_and_nothing_to_train_are_refused(clips, tmp_path):
     with pytest.raises(ConfigError, match="did you mean 'encoder'"):
         fit(settings(tmp_path, "train.freeze=[encodr]"), clips, tmp_path / "t")
@@ -174,7 +184,7 @@ def test_a_task_is_told_of_its_targets_and_its_epochs(clips, tmp_path, monkeypat
     monkeypatch.setattr(classification.Task, "start", lambda _, *told: heard.append(told), raising=False)
     fit(settings(tmp_path, "train.epochs=3"), clips, tmp_path / "t", last=2)
     fit(settings(tmp_path, "train.epochs=3"), clips, tmp_path / "t")
-    assert heard == [24, (0, 3), (1, 3), 24, (2, 3)]
+    assert heard == [24, (0,), (1,), 24, (2,)]
 
 
 # ---------------------------------------------------------------- how it is computed

@@ -1,5 +1,7 @@
 """Tables and stage directories: what is written is read back, whole or not at all."""
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -89,6 +91,12 @@ def test_a_torn_card_is_refused_by_name(tmp_path):
     (tmp_path / "card.json").write_text('{"half":')
     with pytest.raises(StoreError, match=r"card\.json"):
         store.read_card(tmp_path)
+
+
+def test_a_checksum_is_that_of_the_whole_content(tmp_path):
+    data = np.random.default_rng(0).bytes(1 << 20)
+    (tmp_path / "a").write_bytes(data)
+    assert store.sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
 
 
 def test_a_fingerprint_tells_values_apart_and_forgets_the_order_of_keys():

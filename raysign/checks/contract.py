@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raysign import schema, skeleton
-from raysign.checks.findings import Finding, some
-from raysign.errors import ConfigError, nearest
+from raysign.checks.findings import Finding
+from raysign.errors import ConfigError, nearest, some
 
 SCHEMAS = {"landmarks": schema.LANDMARKS, "clips": schema.CLIPS}
 

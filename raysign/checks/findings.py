@@ -21,13 +21,6 @@ class Finding:
     line: str
 
 
-def some(names: Iterable[object], count: int | None = None) -> str:
-    """The first three names, and how many there are when there are more."""
-    listed = list(names)
-    count = len(listed) if count is None else count
-    return ", ".join(map(str, listed[:3])) + (f" and {count - 3} more" if count > 3 else "")
-
-
 def limited(found: Iterable[Finding]) -> list[Finding]:
     """The findings, errors first; of a check that has many of one severity the first few and how many more."""
     groups = defaultdict(list)

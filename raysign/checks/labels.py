@@ -7,8 +7,9 @@ import numpy as np
 
 from raysign.checks import limits
 from raysign.checks.evidence import Evidence
-from raysign.checks.findings import Finding, some
+from raysign.checks.findings import Finding
 from raysign.clips import split
+from raysign.errors import some
 
 
 def unique_ids(e: Evidence) -> Iterator[Finding]:
@@ -187,7 +188,7 @@ def _twins(e: Evidence, pairs: np.ndarray, check: str, how: str, worst: str) -> 
 
 
 def _shown(pairs: list) -> str:
-    return some((f"{a[0]} = {b[0]}" for a, b in pairs[:3]), len(pairs))
+    return some(f"{a[0]} = {b[0]}" for a, b in pairs)
 
 
 CHECKS = (unique_ids, counts, labels, untrained, leaks)

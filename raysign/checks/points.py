@@ -6,7 +6,8 @@ import numpy as np
 
 from raysign.checks import limits
 from raysign.checks.evidence import Evidence
-from raysign.checks.findings import Finding, some
+from raysign.checks.findings import Finding
+from raysign.errors import some
 
 
 def _clips(e: Evidence, which: np.ndarray, severity: str, check: str, found: str, then: str) -> Iterator[Finding]:

@@ -38,7 +38,7 @@ def convert(where: str, out: Path, settings: tuple[str, ...]):
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="folder of the bundle")
 @LAYOUT
 @click.option("--labels", type=click.Path(path_type=Path), help="names of the glosses: one a line, .json or .csv")
-@click.option("--ignore", multiple=True, metavar="PREFIX", help="leave out weights whose names begin so; repeatable")
+@click.option("--ignore", multiple=True, metavar="NAME", help="leave out this weight, or all of this part; repeatable")
 @click.option("--partial", is_flag=True, help="what FILE lacks begins at random")
 @plain_errors
 def import_weights(file: Path, config: tuple[str, ...], out: Path, **options):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from raysign import config
-from raysign.errors import ConfigError, nearest
+from raysign.errors import ConfigError, nearest, some
 from raysign.schema import SPLITS, canonical_split
 
 BLOCKS = 10  # of a gloss
@@ -150,9 +150,8 @@ def _by_signer(clips: _Clips) -> tuple[list[str | None], list[str]]:
     for place, listed in (("test_signers", settings.test_signers), ("val_signers", settings.val_signers)):
         for signer in listed:
             if signer not in known:
-                all_names = ", ".join(known[:8]) + (", ..." if len(known) > 8 else "")
                 raise ConfigError(
-                    f"split.{place}: no clips of {signer!r}; signers are {all_names}{nearest(signer, known)}"
+                    f"split.{place}: no clips of {signer!r}; signers are {some(known, 8)}{nearest(signer, known)}"
                 )
     if both := set(settings.test_signers) & set(settings.val_signers):
         raise ConfigError(f"split: signer {min(both)!r} is in both test_signers and val_signers; keep one")
@@ -246,10 +245,9 @@ def _check(clips: _Clips, names: list[str | None]) -> None:
         raise ConfigError(f"split: no training clips ({found}); check split.kind, its shares and signers")
     for split in ("test", "val"):
         if unknown := sorted(words[split] - words["train"]):
-            more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
             raise ConfigError(
-                f"split: gloss {unknown[0]!r}{more} is in the {split} split only, expected training clips of it; "
-                "add some, leave the gloss out, or use split.kind=stratified"
+                f"split: found {some(map(repr, unknown))} in the {split} split only, expected training clips of each "
+                "gloss; add some, leave the gloss out, or use split.kind=stratified"
             )
 
 

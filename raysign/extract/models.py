@@ -21,8 +21,8 @@ from pathlib import Path
 import platformdirs
 import requests
 
+from raysign import store
 from raysign.errors import ModelFileError, nearest
-from raysign.store import write_bytes
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_S, _READ_S = 5.0, 30.0  # a host that is filtered out must not hold the work up for minutes
@@ -44,8 +44,7 @@ def directory() -> Path:
 def sha256(path: Path) -> str:
     """Of a file's content, in hexadecimal digits. ModelFileError when it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return store.sha256(path)
     except OSError as error:
         raise ModelFileError(f"{path}: {error.strerror or error}; give an existing file or leave it out") from None
 
@@ -108,7 +107,7 @@ def _mended(path: Path, digest: str, members: dict[str, bytes]) -> Path:
 
         _LOG.warning("%s: its face model gives 468 points, the task reads 478; a mended copy is used", path)
         face = assemble.with_iris_points(members["face_landmarks_detector.tflite"])
-        write_bytes(copy, assemble.bundle({**members, "face_landmarks_detector.tflite": face}))
+        store.write_bytes(copy, assemble.bundle({**members, "face_landmarks_detector.tflite": face}))
     return copy
 
 
@@ -155,7 +154,7 @@ def _from_store(name: str) -> None:
         answer.raise_for_status()
     except requests.RequestException as error:
         raise ModelFileError(f"the model store cannot be reached ({type(error).__name__})") from None
-    write_bytes(_place(name), _checked(answer.content, about["sha256"], about["url"]))
+    store.write_bytes(_place(name), _checked(answer.content, about["sha256"], about["url"]))
 
 
 def _from_wheel(_name: str) -> None:
@@ -166,7 +165,7 @@ def _from_wheel(_name: str) -> None:
         _checked(wheel.read_bytes(), pinned()["wheel"]["sha256"], wheel.name)
         with zipfile.ZipFile(wheel) as archive:
             for name in pinned()["bundles"]:
-                write_bytes(_place(name), assembled(name, archive))
+                store.write_bytes(_place(name), assembled(name, archive))
 
 
 def _download_wheel(folder: Path) -> Path:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import __version__, schema, store
-from raysign.errors import BundleError, StoreError, in_line, nearest
+from raysign.errors import BundleError, StoreError, in_line, nearest, some
 from raysign.infer.predictor import Predictor, difference, top
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
@@ -37,7 +37,7 @@ def evaluate(
     bundle = bundles.load(bundle_dir)
     _check(bundle, card, clips_dir)
     predictor = Predictor(bundle, device)
-    table = pa.concat_tables([_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle.labels)])
+    table = pa.concat_tables([_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle)])
     figures = {
         **metrics(table, bundle.labels), "split": split, "clips": card["key"],
         "training": bundle.card.get("training"), "raysign": __version__, "warnings": _warnings(bundle, card, split),
@@ -82,9 +82,9 @@ def _check(bundle: Bundle, card: dict, clips_dir: Path) -> None:
         raise BundleError(f"{clips_dir}: {unlike}; {step}")
 
 
-def _shards_of(clips_dir: Path, split: str, labels: list[str]) -> Iterator[pa.Table]:
+def _shards_of(clips_dir: Path, split: str, bundle: Bundle) -> Iterator[pa.Table]:
     """The split's rows of each shard that has any, all columns. BundleError naming a gloss that is no label."""
-    known = set(labels)
+    labels, known = bundle.labels, set(bundle.labels)
     for path in store.shards(clips_dir):
         about = store.read_table(path, ["id", "gloss", "split"])
         chosen = np.array([name == split for name in about["split"].to_pylist()], bool)
@@ -94,6 +94,8 @@ def _shards_of(clips_dir: Path, split: str, labels: list[str]) -> Iterator[pa.Ta
             if unknown := [word for word in gloss if word not in known]:
                 near = nearest(unknown[0], labels)
                 step = "train on clips of it too, or leave its clips out"
+                if "imported" in bundle.card:
+                    step = "import the weights again with the names of their glosses, by --labels FILE"
                 raise BundleError(f"{clip}: gloss {unknown[0]!r} is none of the bundle's {len(labels)}{near}; {step}")
         yield store.read_table(path, [*dict.fromkeys([*_WHO, *_X])]).filter(chosen)
 
@@ -162,8 +164,8 @@ def _warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
         return [*found, "The weights were trained elsewhere: whether these clips were among those is not known."]
     leaks = card.get("leaks", {}).get(split, {})
     if signers := leaks.get("signers"):
-        some = ", ".join(signers[:8]) + (" and others" if len(signers) > 8 else "")
-        found.append(f"Signers seen in training: {some}. Expect lower figures on people the recogniser has never seen.")
+        who = some(signers, 8)
+        found.append(f"Signers seen in training: {who}. Expect lower figures on people the recogniser has never seen.")
     if clips := leaks.get("clips"):
         found.append(f"{clips} pair(s) of equal clips, one in training and one here: the figures are too high.")
     by_signer = card.get("split", {}).get("kind") == "signer"  # one file may well hold the clips of many signers

@@ -4,7 +4,6 @@ Files: config.yaml (the whole tree), labels.json, weights.pt (tensors only) and 
 knows the checksum of the others.
 """
 
-import hashlib
 import io
 import pickle
 from dataclasses import asdict, dataclass, field
@@ -55,7 +54,7 @@ class Bundle:
         card = {
             "raysign": __version__, "torch": torch.__version__, "channels": list(self.channels),
             "skeleton": asdict(self.skeleton), **self.card,
-            "sha256": {name: _checksum(directory / name) for name in FILES},
+            "sha256": {name: store.sha256(directory / name) for name in FILES},
         }  # fmt: skip
         store.write_json(directory / "card.json", card)
 
@@ -68,7 +67,7 @@ def load(directory: Path) -> Bundle:
     try:
         card = store.read_json(directory / "card.json")
         for name in FILES:
-            if _checksum(directory / name) != card["sha256"][name]:
+            if store.sha256(directory / name) != card["sha256"][name]:
                 raise BundleError(f"{directory / name}: not the file its card.json knows; copy the whole bundle again")
         tree = config.load(base=yaml.safe_load((directory / "config.yaml").read_text(encoding="utf-8")))
         names, channels = Labels(**store.read_json(directory / "labels.json")), tuple(card["channels"])
@@ -98,7 +97,3 @@ def tensor_bytes(state: dict) -> bytes:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     return buffer.getvalue()
-
-
-def _checksum(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from raysign.errors import BundleError
+from raysign.errors import BundleError, some
 from raysign.sources import _plain_pickle
 
+Shapes = dict[str, tuple[int, ...]]
 WEIGHTS = ("model_state_dict", "state_dict", "model", "network", "net")  # where programs keep them in a checkpoint
 LABELS = ("label_mapping", "gloss_to_id", "labels", "label_names", "classes")
 WRAPPED = re.compile(r"^(module\.|_orig_mod\.)+")  # what data-parallel and compiled networks are called
@@ -23,21 +24,21 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     told: Any = None
 
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of each of the weights."""
-        return {name: tuple(value.shape) for name, value in self.weights.items()}
-
 
 def read(path: Path) -> Checkpoint:
     """A file of torch.save, new or old. BundleError for one that wants code to be run, is torn, or has no weights."""
     tree = _load(path)
     weights = _weights(tree)
     if not weights:
-        found = ", ".join(map(str, list(tree)[:5])) if isinstance(tree, dict) else type(tree).__name__
+        found = some(tree, 5) if isinstance(tree, dict) else type(tree).__name__
         raise BundleError(f"{path}: found {found or 'nothing'}, expected weights by name (a state_dict)")
     told = next((tree[name] for name in LABELS if isinstance(tree.get(name), dict | list | tuple)), None)
     return Checkpoint({WRAPPED.sub("", name): value for name, value in weights.items()}, told)
+
+
+def shapes(weights: dict[str, torch.Tensor]) -> Shapes:
+    """Of each of the weights."""
+    return {name: tuple(value.shape) for name, value in weights.items()}
 
 
 def _load(path: Path) -> Any:

@@ -1,6 +1,5 @@
 """Weights from another program as a bundle: named, sized and labelled as a recogniser of raysign has them."""
 
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -8,17 +7,18 @@ from pathlib import Path
 
 import torch
 
+from raysign import store
 from raysign.clips import form
 from raysign.config import Config
-from raysign.errors import BundleError, ConfigError
+from raysign.errors import BundleError, ConfigError, some
 from raysign.kinds import kind_module, validated
 from raysign.learn import foreign, labels
 from raysign.learn.bundle import Bundle
+from raysign.learn.foreign import Shapes
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
-from raysign.learn.transfer import begins
+from raysign.learn.transfer import is_part
 
-Shapes = dict[str, tuple[int, ...]]
 NAMED = 5  # weights in a message
 
 
@@ -38,7 +38,7 @@ class Match:
             ("missing", self.missing), ("unexpected", self.unexpected), ("of another size", self.other_size),
             ("ignored", self.ignored),
         )  # fmt: skip
-        return [f"{what}: {_some(names)}" for what, names in named if names]
+        return [f"{what}: {len(names)} ({some(names, NAMED)})" for what, names in named if names]
 
 
 def bundle_of(
@@ -48,15 +48,15 @@ def bundle_of(
     """The bundle of the config with the weights of a file, and what to say of how they fit.
 
     layout: of the landmarks its clips are made of; None: see `form.expected`. names: of the logits; None: the file's
-    own, else class_0, class_1 ... ignore: weights whose names begin so are left out. partial: what the file lacks
-    begins as in a new training. BundleError when the file cannot be used, or lacks weights and `partial` is not given;
-    ConfigError when labels or points do not fit.
+    own, else class_0, class_1 ... ignore: parts or single weights left out, as `transfer.is_part`, by the file's names
+    or the recogniser's. partial: what the file lacks begins as in a new training. BundleError when the file cannot be
+    used, or lacks weights and `partial` is not given; ConfigError when labels or points do not fit.
     """
     checkpoint = foreign.read(file)
     skeleton, channels = form.expected(config, layout)
-    config = _sized(config, checkpoint.shapes)
+    config = _sized(config, foreign.shapes(checkpoint.weights))
     given, ignored = _renamed(checkpoint.weights, config, tuple(ignore))
-    counts = _counts(config, skeleton, channels, {name: tuple(value.shape) for name, value in given.items()})
+    counts = _counts(config, skeleton, channels, foreign.shapes(given))
     names = names or Labels(labels.in_order(checkpoint.told, file) if checkpoint.told else [])
     named, said = _labels(names, counts, file)
     torch.manual_seed(config.seed)
@@ -71,7 +71,7 @@ def bundle_of(
         raise BundleError(f"{file}: no weight fits model.kind={config.model.kind}; {'; '.join(match.lines())}")
     _refuse_non_finite(match.taken, file)
     network.load_state_dict(match.taken, strict=False)
-    origin = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "partial": partial}
+    origin = {"file": file.name, "sha256": store.sha256(file), "partial": partial}
     bundle = Bundle(config, skeleton, named, channels, network.eval(), {"imported": origin})
     return bundle, [f"taken: {len(match.taken)} of {len(network.state_dict())} weights", *match.lines(), said]
 
@@ -101,7 +101,7 @@ def _renamed(
     given, ignored = {}, {}
     for name, value in weights.items():
         ours = name if own else renamed(name, config)
-        if any(begins(name, pattern) or begins(ours, pattern) for pattern in ignore):
+        if any(is_part(name, pattern) or is_part(ours, pattern) for pattern in ignore):
             ignored[ours] = name
         elif ours:
             given[ours] = value
@@ -124,10 +124,8 @@ def _counts(config: Config, skeleton, channels: tuple[str, ...], given: Shapes) 
     """
 
     def sizes(glosses: int, categories: int) -> Shapes:
-        some = Labels([str(i) for i in range(glosses)], [str(i) for i in range(categories)])
-        return {
-            name: tuple(value.shape) for name, value in build(config, skeleton, channels, some).state_dict().items()
-        }
+        labels = Labels([str(i) for i in range(glosses)], [str(i) for i in range(categories)])
+        return foreign.shapes(build(config, skeleton, channels, labels).state_dict())
 
     few = sizes(2, 2)
     found = []
@@ -184,8 +182,3 @@ def _long_axes(value: torch.Tensor) -> list[int]:
 
 def _by(value: torch.Tensor) -> str:
     return "x".join(map(str, value.shape)) or "one number"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{len(names)} ({', '.join(names[:NAMED])}{more})"

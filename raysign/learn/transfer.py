@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
-from raysign.errors import ConfigError, TrainError, nearest
+from raysign.errors import ConfigError, TrainError, nearest, some
 from raysign.learn import bundle
 from raysign.models._layers import group
 
@@ -22,7 +22,7 @@ def start_from(network: nn.Module, directory: Path, ignore: Iterable[str] = ()) 
     for what is no bundle; TrainError when nothing fits.
     """
     own, theirs = network.state_dict(), bundle.load(directory).network.state_dict()
-    left = {name for name in theirs if any(begins(name, pattern) for pattern in ignore)}
+    left = {name for name in theirs if any(is_part(name, pattern) for pattern in ignore)}
     taken = {
         name: value for name, value in theirs.items()
         if name not in left and name in own and own[name].shape == value.shape
@@ -37,13 +37,13 @@ def start_from(network: nn.Module, directory: Path, ignore: Iterable[str] = ()) 
 
 
 def freeze(network: nn.Module, patterns: Iterable[str]) -> None:
-    """Leave the weights whose names begin so as they are. ConfigError when none does, or when all do."""
+    """Leave the weights of these parts as they are. ConfigError when a part has none, or when they are all."""
     names = dict(network.named_parameters())
     for pattern in patterns:
-        found = [name for name in names if begins(name, pattern)]
+        found = [name for name in names if is_part(name, pattern)]
         if not found:
             modules = [name for name, _ in network.named_modules() if name]
-            raise ConfigError(f"train.freeze: no weight begins with {pattern!r}{nearest(pattern, [*modules, *names])}")
+            raise ConfigError(f"train.freeze: found no weight of {pattern!r}{nearest(pattern, [*modules, *names])}")
         for name in found:
             names[name].requires_grad_(False)
     if not any(p.requires_grad for p in names.values()):
@@ -58,12 +58,11 @@ def train_mode(network: nn.Module) -> None:
             layer.eval()
 
 
-def begins(name: str, pattern: str) -> bool:
-    """Whether a name begins as a pattern says, in which * is anything."""
-    return fnmatchcase(name, f"{pattern}*")
+def is_part(name: str, pattern: str) -> bool:
+    """Whether a weight is the one that a pattern names, in which * is anything, or lies in the part that it names."""
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern.removesuffix('.')}.*")
 
 
 def _tell(what: str, names: set[str]) -> None:
     if names:
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        log.warning("%s: %s%s", what, ", ".join(sorted(names)[:MOST_NAMED]), more)
+        log.warning("%s: %s", what, some(sorted(names), MOST_NAMED))

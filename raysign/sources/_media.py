@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from raysign.errors import SourceError
+from raysign.errors import SourceError, some
 from raysign.schema import ClipRef
 from raysign.store import stamp
 
@@ -53,8 +53,10 @@ def files(root: Path, suffixes: Iterable[str]) -> Iterator[str]:
 
 def _leads_back(folder: Path) -> bool:
     """Whether it is a link to a folder that it lies in: to follow it would never end."""
+    if not folder.is_symlink():
+        return False
     target = folder.resolve()
-    return folder.is_symlink() and any(above.resolve().is_relative_to(target) for above in folder.parents)
+    return any(above.resolve().is_relative_to(target) for above in folder.parents)
 
 
 def any_file(root: Path, suffixes: Iterable[str]) -> bool:
@@ -104,8 +106,7 @@ def require_unique(clips: list[ClipRef], place: Path) -> list[ClipRef]:
     """The clips; SourceError naming ids that more than one of them has."""
     twice = [name for name, count in Counter(clip.id for clip in clips).items() if count > 1]
     if twice:
-        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
-        raise SourceError(f"{place}: found more than once: {', '.join(twice[:3])}{more}; give each an `id` of its own")
+        raise SourceError(f"{place}: found more than once: {some(twice)}; give each an `id` of its own")
     return clips
 
 
