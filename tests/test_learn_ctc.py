@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from raysign.errors import TrainError
+from raysign.learn import loop
 from raysign.learn.labels import Labels
 from raysign.learn.tasks import _decoding, ctc
+from raysign.report import metrics
 
 LABELS = Labels(["a", "b", "c"])
 
@@ -209,11 +211,22 @@ def test_metrics_count_what_is_decoded():
     for clip, path in enumerate(([1, 1, 0, 2], [0, 0, 0, 0], [3, 0, 3, 0])):
         sure[clip, torch.arange(4), torch.tensor(path)] = 0.0
     found = made.sums(sure, torch.tensor([[1, 2, 0], [1, 0, 0], [3, 2, 1]]))
-    assert set(found) == set(made.METRICS)
+    assert set(found) == {*made.METRICS, "glosses"}
     assert found["top1"].tolist() == [1, 0, 0]
-    assert found["wer"].tolist() == pytest.approx([0, 1, 2 / 3])
+    assert found["wer"].tolist() == [0, 1, 2]
+    assert found["glosses"].tolist() == [2, 1, 3]
     assert found["blank"].tolist() == [0.25, 1, 0.5]
     assert found["silent"].tolist() == [0, 1, 0]
+
+
+def test_the_word_error_rate_of_a_training_is_that_of_an_evaluation():
+    made, logits = told(lengths=(6, 5, 4, 6), decoder="greedy")
+    table = clips(["a", "b", "c", "a"], ["b", "c"], ["c", "a"], ["b", "a", "b"])
+    sums = made.sums(logits, ctc.targets(table, LABELS))
+    found = loop._averaged({name: value.sum() for name, value in sums.items()}, made, len(table), "val")
+    decoded = pa.array([row["decoded"] for row in made.told(logits)], pa.list_(pa.string()))
+    assert set(found) == {f"val/{name}" for name in made.METRICS}
+    assert found["val/wer"] == metrics.shares(table.append_column("decoded", decoded), LABELS.glosses)["wer"] > 0
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ TOLERANCE = 2e-3  # 1 and 2 workers add the same numbers in another order; the d
 def clips(tmp_path_factory) -> Path:
     # of these no validation clip comes nearer than 0.03 to a tie between two classes in any epoch (others come to
     # 0.002, and fall either way): ten times what the order of sums can do
-    return write(tmp_path_factory.mktemp("clips"), train=9, seed=7)
+    return write(tmp_path_factory.mktemp("clips"), train=9, seed=24)
 
 
 def metrics(made: Path) -> list[dict]:

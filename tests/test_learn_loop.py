@@ -151,12 +151,14 @@ def test_a_bundle_gives_the_logits_of_its_best_epoch_and_is_not_trained_twice(cl
     assert store.stamp(made / "weights.pt") != written
 
 
-@pytest.mark.parametrize("change", ["train.lr=0.002", "augment.noise=0", "model.width=8", "seed=5", "task.dropout=0"])
+@pytest.mark.parametrize(
+    "change", ["train.lr=0.002", "augment.noise=0", "model.width=8", "seed=5", "task.dropout=0", "train.memory_gb=1"]
+)
 def test_what_changes_the_result_changes_the_training(tmp_path, change):
     assert distribute.key_of(settings(tmp_path), "k") != distribute.key_of(settings(tmp_path, change), "k")
 
 
-@pytest.mark.parametrize("change", ["train.workers=4", "train.memory_gb=1", "evaluate.split=val", "name=other"])
+@pytest.mark.parametrize("change", ["train.workers=4", "train.compile=true", "evaluate.split=val", "name=other"])
 def test_what_does_not_change_the_result_finds_the_training_again(tmp_path, change):
     assert distribute.key_of(settings(tmp_path), "k") == distribute.key_of(settings(tmp_path, change), "k")
 
@@ -174,7 +176,7 @@ def test_a_pickle_in_a_bundle_is_not_run(clips, tmp_path):
     made = distribute.train(settings(tmp_path, "train.epochs=1"), clips, tmp_path / "train")
     torch.save({"code": subprocess.run}, made / "weights.pt")
     card = store.read_json(made / "card.json")
-    card["sha256"]["weights.pt"] = bundle._checksum(made / "weights.pt")
+    card["sha256"]["weights.pt"] = store.sha256(made / "weights.pt")
     store.write_json(made / "card.json", card)
     with pytest.raises(BundleError):
         bundle.load(made)
@@ -188,6 +190,19 @@ def test_clips_that_were_never_finished_are_refused(tmp_path):
 def test_a_single_gloss_is_refused(tmp_path):
     with pytest.raises(TrainError, match="expected 2 or more"):
         distribute.train(settings(tmp_path), write(tmp_path / "clips", glosses=1), tmp_path / "train")
+
+
+def test_a_training_that_its_task_refuses_is_refused_each_time(tmp_path):
+    clips = write(tmp_path / "clips")
+    for path in store.shards(clips):  # sentences of a gloss a frame, of which the model makes one of two
+        table = store.read_table(path)
+        words = [[f"sign{i % 3}" for i in range(frames)] for frames in table["frames"].to_pylist()]
+        place = table.column_names.index("gloss")
+        store.write_table(path, table.set_column(place, table.schema.field(place), pa.array(words)))
+    config = settings(tmp_path, "task.kind=ctc", "train.epochs=1")
+    for _ in range(2):
+        with pytest.raises(TrainError, match="fewer frames than their glosses need"):
+            distribute.train(config, clips, tmp_path / "train")
 
 
 def test_a_gloss_without_training_clips_is_named():

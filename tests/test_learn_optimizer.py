@@ -22,8 +22,9 @@ def rates(told: config.Train, steps: int = 100) -> list[float]:
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "step", "plateau", "constant"])
-def test_the_rate_rises_over_the_warm_up_and_never_again(schedule):
-    told = train(f"train.schedule={schedule}", "train.steps=[30]")
+@pytest.mark.parametrize("lr", ["1e-3", "1e-6"])
+def test_the_rate_rises_over_the_warm_up_and_never_again(schedule, lr):
+    told = train(f"train.schedule={schedule}", "train.steps=[30]", f"train.lr={lr}")
     found = rates(told)
     assert found[0] < found[4] < found[5] == pytest.approx(told.lr)
     assert found[5:] == sorted(found[5:], reverse=True)

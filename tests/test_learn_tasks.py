@@ -109,7 +109,7 @@ def test_a_curriculum_goes_steadily_from_one_head_to_what_is_told(kind, rise):
     settings = ["alpha=0.6", "beta=0.3", f"curriculum={kind}", f"curriculum_rise={rise}", "curriculum_epochs=4"]
     net, weights = task("two_heads", *settings, "curriculum_warmup=3"), []
     for epoch in range(12):
-        net.start(epoch, 12)
+        net.start(epoch)
         weights.append(net.weights)
     assert [sum(pair) for pair in weights] == pytest.approx([0.9] * 12)
     begun = 3 if kind == "dynamic" else 0

@@ -9,6 +9,7 @@ from made_clips import settings
 from raysign import cli
 from raysign.errors import StoreError
 from raysign.learn import history
+from raysign.learn.distribute import FREE
 from raysign.report import training
 
 
@@ -43,8 +44,8 @@ def test_trainings_are_drawn_together_and_named_by_what_they_differ_in(tmp_path)
     out = tmp_path / "curves.png"
     result = CliRunner().invoke(cli.main, ["analyze", *map(str, places), "--out", str(out)])
     assert result.exit_code == 0, result.output
-    trees = [{"train.lr": "0.1", "seed": "0"}, {"train.lr": "0.2", "seed": "0"}]
-    assert "train.lr=0.2" in training._own(trees[1], trees) and "seed" not in training._own(trees[1], trees)
+    trees = [{"train.lr": lr, "seed": "0", **{f"train.{name}": lr for name in FREE}} for lr in ("0.1", "0.2")]
+    assert training._own(trees[1], trees) == "  train.lr=0.2"
     assert [line.split(":")[0] for line in result.output.splitlines()] == ["slow", "fast", "picture"]
     both, alone = out.read_bytes(), training.picture(training.found(places[0]))
     assert alone and both[:4] == alone[:4] == b"\x89PNG"

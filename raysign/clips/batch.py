@@ -227,11 +227,11 @@ def cut(batches: list[tuple[int, int]], pieces: int) -> Iterator[tuple[int, int]
         yield from ((low + i * (high - low) // count, low + (i + 1) * (high - low) // count) for i in range(count))
 
 
-def mixed(*numbers: int) -> int:
+def seed_of(*numbers: int) -> int:
     """A seed that depends on each of the numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 2)
 
 
 def generator(*numbers: int) -> torch.Generator:
     """A generator on the CPU whose stream depends on each of the numbers."""
-    return torch.Generator().manual_seed(mixed(*numbers))
+    return torch.Generator().manual_seed(seed_of(*numbers))

@@ -36,17 +36,11 @@ ENVIRONMENT = {
 }  # fmt: skip
 FAILED = "failed.json"  # what a worker that met an error for the user leaves behind
 SECTIONS = ("prepare", "augment", "model", "task", "train")
+# Settings of the training that do not change its result.
 FREE = {
-    "workers",
-    "device",
-    "cpus_per_worker",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "memory_gb",
-    "max_failures",
-    "restart",
+    "workers", "device", "cpus_per_worker", "checkpoint_every", "keep_checkpoints", "max_failures", "restart",
     "compile",
-}  # fmt: skip - settings of the training that do not change its result
+}  # fmt: skip
 
 
 def key_of(config: Config, clips_key: str) -> str:
@@ -152,7 +146,7 @@ def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.R
     if config.train.start_from:
         transfer.start_from(network, config.train.start_from, config.train.ignore)
     with compute.deterministic(config.train.deterministic):
-        loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, device)
+        loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter)
 
 
 def _split(found: Listing, labels: Labels, config: Config, fits: bool, device: torch.device) -> loop.Split:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -18,7 +19,7 @@ from torch import nn
 
 from raysign import config as configs
 from raysign.clips.augment import Augment, mixup
-from raysign.clips.batch import Batch, Resident, Streamed, bounds, mixed
+from raysign.clips.batch import Batch, Resident, Streamed, bounds, seed_of
 from raysign.errors import TrainError
 from raysign.learn import best, checkpoint, compute, history, optimizer, transfer
 from raysign.learn.best import Scores
@@ -76,41 +77,42 @@ class State:
 
 
 def fit(config: configs.Config, network: Recogniser, train: Split, val: Split | None, augment: Augment,
-        directory: Path, reporter: Reporter, device: torch.device) -> None:  # fmt: skip
+        directory: Path, reporter: Reporter) -> None:  # fmt: skip
     """Train until `best.ended` says why not to go on, beginning from the newest checkpoint in `directory`.
 
     Leaves `checkpoints/` (the last one always there) and `metrics.csv`, a row an epoch, in `directory`, which all
     workers share. Reseeds torch's generators. TrainError when the loss is not finite.
     """
     best.check(config.train, network.task.METRICS, val is not None)
-    state = _begin(config, network, train, device)
+    state = _begin(config, network, train)
     _resume(state, directory)
     while not state.ended:
         began = time.perf_counter()
         if hasattr(network.task, "start"):
-            network.task.start(state.epoch, config.train.epochs)
-        metrics = _train_epoch(config, state, train, augment, device)
+            network.task.start(state.epoch)
+        metrics = _train_epoch(config, state, train, augment)
         seconds = time.perf_counter() - began
         if val is not None:
-            metrics |= _evaluate(config, state.averaged or network, val, device)
+            metrics |= _evaluate(config, state.averaged or network, val)
         _refuse_non_finite(metrics, state.epoch + 1)
         _judge(config.train, state, metrics)
         metrics |= {
             "clips_per_second": train.clips.size * config.train.repeat / seconds,
-            "seconds": time.perf_counter() - began, **_memory(device),
+            "seconds": time.perf_counter() - began, **_memory(train.targets.device),
         }  # fmt: skip
         save = state.epoch % config.train.checkpoint_every == 0 or bool(state.ended)
         if group()[0] == 0:
+            if hasattr(network.task, "watch"):  # first, so that what it refuses is not kept and taken for finished
+                network.task.watch(metrics)
             history.append(directory, {"epoch": state.epoch, **metrics})
             if save:
                 checkpoint.save(directory, state.saved(), config.train.keep_checkpoints)
-            if hasattr(network.task, "watch"):
-                network.task.watch(metrics)
         reporter.report({"epoch": state.epoch, **metrics}, saved=save)
 
 
-def _begin(config: configs.Config, network: Recogniser, train: Split, device: torch.device) -> State:
+def _begin(config: configs.Config, network: Recogniser, train: Split) -> State:
     """Before the first epoch."""
+    device = train.targets.device
     network.to(device)
     if hasattr(network.task, "balance"):
         network.task.balance(train.targets)
@@ -134,26 +136,25 @@ def _memory(device: torch.device) -> dict[str, float]:
 # ---------------------------------------------------------------- one epoch
 
 
-def _train_epoch(config: configs.Config, state: State, split: Split, augment: Augment, device: torch.device) -> dict:
+def _train_epoch(config: configs.Config, state: State, split: Split, augment: Augment) -> dict:
     """`train.repeat` passes over the training clips; metrics of the clips as augmented, with dropout."""
     train, steps = config.train, len(bounds(split.clips.size, config.train.batch))
-    sums = {name: torch.zeros((), device=device) for name in (*state.network.task.METRICS, "norm")}
+    sums, norm = _zeros(state.network.task, split), torch.zeros((), device=split.targets.device)
     falls = best.falls(state.scores, train.plateau_patience)
     rate = 0.0
     transfer.train_mode(state.network)
     for turn in range(state.epoch * train.repeat, (state.epoch + 1) * train.repeat):
-        seed = mixed(config.seed, 3, turn)
+        seed = seed_of(config.seed, 3, turn)
         for step, (parts, clips) in enumerate(_steps(config, split, augment, turn, seed)):
             torch.manual_seed(seed + step)
             done = turn * steps + step
             rate = optimizer.rate_at(done, train.epochs * train.repeat * steps, train, falls)
             optimizer.set_rate(state.optimizer, rate)
-            _step(config, state, parts, clips, sums, device)
+            norm += _step(config, state, parts, clips, sums)
             if state.averaged:
                 optimizer.follow(state.averaged, state.network, train.ema, done)
-    norm = sums.pop("norm") / (steps * train.repeat)
-    metrics = _averaged(sums, split.clips.size * train.repeat, "train")
-    return {**metrics, "train/grad_norm": float(norm), "train/lr": rate}
+    metrics = _averaged(sums, state.network.task, split.clips.size * train.repeat, "train")
+    return {**metrics, "train/grad_norm": float(norm) / (steps * train.repeat), "train/lr": rate}
 
 
 def _steps(
@@ -185,23 +186,23 @@ def _augmented(
     return batch, [(share, targets[rows]), (1 - share, targets[other.rows.to(targets.device)])]
 
 
-def _step(config: configs.Config, state: State, parts: Iterable, clips: int, sums: dict, device: torch.device) -> None:
-    """One step of the optimizer on the mean over `clips`, in all parts and on all workers."""
+def _step(config: configs.Config, state: State, parts: Iterable, clips: int, sums: dict) -> torch.Tensor:
+    """One step of the optimizer on the mean over `clips`, in all parts and on all workers; the gradient's norm."""
     state.optimizer.zero_grad(set_to_none=True)
     for batch, weighted in parts:
-        _add_gradients(config, state, batch, weighted, clips, sums, device)
+        _add_gradients(config, state, batch, weighted, clips, sums)
     _sum_gradients(state.network)
     state.scaler.unscale_(state.optimizer)
-    sums["norm"] += nn.utils.clip_grad_norm_(state.network.parameters(), config.train.clip_norm or math.inf)
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), config.train.clip_norm or math.inf)
     state.scaler.step(state.optimizer)
     state.scaler.update()
+    return norm
 
 
-def _add_gradients(config: configs.Config, state: State, batch: Batch, weighted: list, clips: int, sums: dict,
-                   device: torch.device) -> None:  # fmt: skip
+def _add_gradients(config: configs.Config, state: State, batch: Batch, weighted: list, clips: int, sums: dict) -> None:
     """Those of this worker's share of a part. weighted: as `_augmented` gives it."""
     network, mine = state.network, weighted[0][1]
-    with compute.autocast(config.train, device):
+    with compute.autocast(config.train, batch.x.device):
         logits = network(batch.x, batch.frames, batch.persons)
     # a worker without a clip in this batch takes part with a clip that counts for nothing
     loss = logits.sum() * 0
@@ -214,10 +215,10 @@ def _add_gradients(config: configs.Config, state: State, batch: Batch, weighted:
 
 
 @torch.no_grad()
-def _evaluate(config: configs.Config, network: Recogniser, split: Split, device: torch.device) -> dict:
+def _evaluate(config: configs.Config, network: Recogniser, split: Split) -> dict:
     """Metrics of the validation clips, as they are."""
     rank, world = group()
-    sums = {name: torch.zeros((), device=device) for name in network.task.METRICS}
+    sums, device = _zeros(network.task, split), split.targets.device
     network.eval()
     for batch in split.clips.batches(config.train.batch, seed=None, rank=rank, world=world):
         with compute.autocast(config.train, device):
@@ -225,7 +226,17 @@ def _evaluate(config: configs.Config, network: Recogniser, split: Split, device:
         mine = split.targets[batch.rows.to(device)]
         if len(mine):  # a worker may be left without a clip
             _add_up(sums, network.task.sums(logits, mine))
-    return _averaged(sums, split.clips.size, "val")
+    return _averaged(sums, network.task, split.clips.size, "val")
+
+
+def _zeros(task: Any, split: Split) -> dict[str, torch.Tensor]:
+    """The sums that a task's metrics are made of, before the first clip."""
+    return {name: torch.zeros((), device=split.targets.device) for name in (*task.METRICS, *_per(task).values())}
+
+
+def _per(task: Any) -> dict[str, str]:
+    """The metrics that are no means over clips, and the sum that each is divided by."""
+    return getattr(task, "PER", {})
 
 
 def _add_up(sums: dict[str, torch.Tensor], more: dict[str, torch.Tensor]) -> None:
@@ -233,12 +244,13 @@ def _add_up(sums: dict[str, torch.Tensor], more: dict[str, torch.Tensor]) -> Non
         sums[name] += value.sum()
 
 
-def _averaged(sums: dict[str, torch.Tensor], count: int, split: str) -> dict[str, float]:
-    """Sums of each worker to means over all clips."""
+def _averaged(sums: dict[str, torch.Tensor], task: Any, clips: int, split: str) -> dict[str, float]:
+    """Sums of each worker to the task's metrics: means over all clips, but for those of its PER."""
     total = torch.stack(list(sums.values()))
     if group()[1] > 1:
         dist.all_reduce(total)
-    return {f"{split}/{name}": value / count for name, value in zip(sums, total.tolist(), strict=True)}
+    found, per = dict(zip(sums, total.tolist(), strict=True)), _per(task)
+    return {f"{split}/{name}": found[name] / (found[per[name]] if name in per else clips) for name in task.METRICS}
 
 
 def _sum_gradients(network: nn.Module) -> None:

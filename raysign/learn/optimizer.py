@@ -25,20 +25,20 @@ def rate_at(step: int, steps: int, train: Train, falls: int = 0) -> float:
     """The learning rate of one step (from 0) of all: a linear rise over the warm-up, then as `train.schedule` says.
 
     falls: how often a plateau was met. cosine: half a wave down to `min_lr` (Loshchilov and Hutter 2017, without
-    restarts).
+    restarts). No schedule leads above `lr`, nor to a `min_lr` that is.
     """
-    warm = int(train.warmup * steps)
+    warm, least = int(train.warmup * steps), min(train.min_lr, train.lr)
     if step < warm:
         return train.lr * (step + 1) / (warm + 1)
     if train.schedule == "step":
         epoch = step * train.epochs // steps
         return train.lr * train.gamma ** sum(epoch >= after for after in train.steps)
     if train.schedule == "plateau":
-        return max(min(train.min_lr, train.lr), train.lr * train.factor**falls)
+        return max(least, train.lr * train.factor**falls)
     if train.schedule == "constant":
         return train.lr
     done = (step - warm) / max(1, steps - warm)
-    return train.min_lr + (train.lr - train.min_lr) * 0.5 * (1 + math.cos(math.pi * done))
+    return least + (train.lr - least) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysign import config as configs
-from raysign.errors import StoreError
+from raysign.errors import StoreError, some
 from raysign.kinds import kind_module
 from raysign.learn import best
+from raysign.learn.distribute import FREE
 from raysign.learn.history import FILE, read_metrics
 from raysign.learn.tracking import flat
 from raysign.report import plots
 
 MOST = 8  # trainings in one picture
-NOT_COMPARED = ("train.workers", "train.device", "train.restart", "mlflow.", "ray.", "evaluate.", "out", "name")
+NOT_COMPARED = (*(f"train.{name}" for name in FREE), "mlflow.", "ray.", "evaluate.", "out", "name")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,7 @@ def picture(trainings: list[Training]) -> bytes | None:
 
 
 def _own(tree: dict[str, str], trees: list[dict[str, str]]) -> str:
-    """The settings of a training that not all of them have alike, as they are typed; at most three."""
+    """The settings of a training that not all of them have alike, as they are typed; of many the first three."""
     names = [name for name in tree if not name.startswith(NOT_COMPARED)]
     differing = [f"{name}={tree[name]}" for name in names if len({other.get(name) for other in trees}) > 1]
-    more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
-    return "  " + "  ".join(differing[:3]) + more if differing else ""
+    return f"  {some(differing)}" if differing else ""

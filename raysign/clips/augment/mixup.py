@@ -2,19 +2,19 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from raysign.clips.augment.draws import column
 from raysign.clips.augment.occlusion import seen
 from raysign.clips.augment.time import played
-from raysign.clips.batch import Batch, mixed
+from raysign.clips.batch import Batch
 
 
 def shares(alpha: float, clips: int, *seeds: int) -> torch.Tensor:
     """(clips,) float32: how much each clip keeps of itself, from Beta(alpha, alpha), never nothing and never all."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(mixed(*seeds))
-        return torch.distributions.Beta(alpha, alpha).sample((clips,)).clamp(0.001, 0.999)
+    drawn = np.random.default_rng(seeds).beta(alpha, alpha, clips)
+    return torch.from_numpy(drawn.clip(0.001, 0.999).astype(np.float32))
 
 
 def mixup(batch: Batch, other: Batch, share: torch.Tensor) -> Batch:

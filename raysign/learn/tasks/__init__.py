@@ -8,10 +8,11 @@ class Task(nn.Module)             Task(options, width, labels: Labels); METRICS:
                                   probabilities(logits) -> (B, K) float64, of the glosses.
                                   Where there is more to tell: told(logits) -> a dict for each clip of further columns
                                   of PREDICTIONS; balance(targets), called with those of all training clips before the
-                                  first step, after the network is on its device; start(epoch, epochs), called before
-                                  each epoch, counted from 0; watch(metrics), called after it with its figures, which
-                                  may warn of what goes wrong; LOWER: names of the metrics of which less is better,
-                                  beside those that end in `loss`
+                                  first step, after the network is on its device; start(epoch), called before each
+                                  epoch, counted from 0; watch(metrics), called after it with its figures, which
+                                  may warn of what goes wrong, or refuse it by TrainError; LOWER: names of the metrics
+                                  of which less is better, beside those that end in `loss`; PER: {metric: the name of
+                                  one more sum}, by which it is divided and not by the number of clips
 targets(clips, labels)            the targets of the clips of a table with the columns gloss and category (in a training
                                   also id, frames and others, see batch.SMALL), one row each; TrainError for what
                                   cannot be trained on

@@ -11,7 +11,7 @@ the blank, as often taken, has no gradient.)
 """
 
 import logging
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 import torch
@@ -19,7 +19,7 @@ from pydantic import Field
 from rapidfuzz.distance import Levenshtein
 from torch import nn
 
-from raysign.errors import TrainError
+from raysign.errors import TrainError, some
 from raysign.kinds import Section
 from raysign.learn.labels import Labels
 from raysign.learn.tasks import _decoding
@@ -50,6 +50,7 @@ class Task(nn.Module):
 
     METRICS = ("loss", "top1", "wer", "blank", "silent", "short")
     LOWER = ("wer", "blank", "silent", "short")
+    PER: ClassVar = {"wer": "glosses"}
 
     def __init__(self, options: Options, width: int, labels: Labels):
         super().__init__()
@@ -73,26 +74,27 @@ class Task(nn.Module):
         """
         real = _real(logits)
         blank = (logits[..., 0].exp() * real).sum(1) / real.sum(1).clamp(min=1)
-        over = torch.relu(blank - self.options.blank_target) if self.options.blank_weight else torch.zeros_like(blank)
+        over = torch.relu(blank - self.options.blank_target)
         return _likelihood(logits, targets) + self.options.blank_weight * over
 
     def sums(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
         """What each clip adds to the metrics, each (B,) float32. Sequences are decoded greedily here, which is fast.
 
         loss: without the term against blanks. top1: whether its sequence is right. wer: insertions, deletions and
-        substitutions over its glosses. blank: share of its real frames whose likeliest symbol is the blank. silent:
-        whether no gloss is told. short: whether it has too few frames for its glosses.
+        substitutions, to be divided by `glosses`, the number of its glosses. blank: share of its real frames whose
+        likeliest symbol is the blank. silent: whether no gloss is told. short: whether it has too few frames for its
+        glosses.
         """
         found, wanted = _decoding.greedy(logits), [tuple(filter(None, row)) for row in targets.tolist()]
         edits = [Levenshtein.distance(a, b) for a, b in zip(found, wanted, strict=True)]
         real, blank = _real(logits), logits.argmax(2) == 0
         as_tensor = torch.tensor(
-            [(not n, n / max(1, len(w)), not f) for n, w, f in zip(edits, wanted, found, strict=True)],
+            [(not n, n, len(w), not f) for n, w, f in zip(edits, wanted, found, strict=True)],
             dtype=torch.float32, device=logits.device,
-        ).view(-1, 3)  # fmt: skip
+        ).view(-1, 4)  # fmt: skip
         return {
             "loss": _likelihood(logits, targets),
-            **dict(zip(("top1", "wer", "silent"), as_tensor.unbind(1), strict=True)),
+            **dict(zip(("top1", "wer", "glosses", "silent"), as_tensor.unbind(1), strict=True)),
             "blank": (blank & real).sum(1) / real.sum(1).clamp(min=1),
             "short": (real.sum(1) < _least(targets)).float(),
         }
@@ -171,8 +173,7 @@ def _refuse_short(clips: pa.Table, least: list[int]) -> None:
     about = zip(clips["id"].to_pylist(), clips["frames"].to_pylist(), least, strict=True)
     short = [f"{name} ({frames} of {needed})" for name, frames, needed in about if frames < needed]
     if short:
-        some = ", ".join(short[:5]) + (", ..." if len(short) > 5 else "")
         raise TrainError(
-            f"clips: found {len(short)} with fewer frames than their glosses need: {some}; correct their labels or "
-            "leave them out"
+            f"clips: found {len(short)} with fewer frames than their glosses need: {some(short, 5)}; correct their "
+            "labels or leave them out"
         )

@@ -88,7 +88,7 @@ class Task(nn.Module):
         self.gloss.balance(targets[:, 0])
         self.category.balance(targets[:, 1])
 
-    def start(self, epoch: int, epochs: int) -> None:  # noqa: ARG002 - a curriculum has a length of its own
+    def start(self, epoch: int) -> None:
         """Set the weights of an epoch, counted from 0."""
         self.weights = weights_at(self.options, epoch)
 
