@@ -127,7 +127,9 @@ def evaluate(config: Config) -> dict:
     if published.exists() and not made.exists() and not config.evaluate.bundle:
         log.warning("%s: found no bundle of these settings and clips, only of others; one is trained now", published)
     bundle = config.evaluate.bundle or _trained(config, clips)
-    return scoring.evaluate(bundle, clips, split, config.answers / "evaluation", batch=config.evaluate.batch)
+    device = "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
+    out = config.answers / "evaluation"
+    return scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
 
 
 def import_weights(

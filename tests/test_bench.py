@@ -1,12 +1,16 @@
 """Benchmarks: how they are called, and that what they say follows from what they ran."""
 
+import importlib
+import inspect
 import json
+from itertools import product
 
+import numpy as np
 import pytest
-from made_conversions import filled
+from made_sources import write_npz
 
 from raysign import bench
-from raysign.bench import accuracy, import_, prepare, signers
+from raysign.bench import accuracy, import_, models, prepare, signers
 from raysign.errors import ConfigError
 
 CONFIG = """
@@ -29,6 +33,7 @@ def test_an_unknown_setting_of_a_benchmark_is_answered_with_the_nearest():
 
 def test_a_word_is_a_tuple_of_one_where_a_tuple_is_wanted():
     assert bench.arguments(import_.run, ["formats=npz"]) == {"formats": ("npz",)}
+    assert bench.arguments(models.run, ["kinds=gru"]) == {"kinds": ("gru",)}
     assert bench.arguments(prepare.run, ["recipes=[centered, hand_84]"]) == {"recipes": ("centered", "hand_84")}
     assert bench.arguments(signers.run, ["path=[x", "seeds=2"]) == {"path": "[x", "seeds": 2}
 
@@ -46,11 +51,33 @@ def test_a_setting_that_is_missing_or_of_another_type_is_named(run, options, wor
         bench.arguments(run, options)
 
 
-def test_points_and_formats_that_are_not_known_are_refused_before_anything_is_made():
-    with pytest.raises(ConfigError, match="points: found 60, expected 75 or 543"):
-        prepare.run(points=60)
-    with pytest.raises(ConfigError, match="did you mean 'npz'"):
-        import_.run(formats=("npx",))
+@pytest.mark.parametrize("module", bench.benchmarks().values())
+def test_a_benchmark_of_nothing_is_refused(module):
+    run = importlib.import_module(module).run
+    known = inspect.signature(run).parameters
+    given = ["path=x"] if "path" in known else []
+    counts = [key for key, one in known.items() if type(one.default) is int and key != "points"]
+    assert counts
+    for count, value in product(counts, (0, -1)):
+        with pytest.raises(ConfigError, match=f"{count}: found {value}; input should be greater than"):
+            bench.arguments(run, [*given, f"{count}={value}"])
+
+
+@pytest.mark.parametrize(
+    ("run", "told", "words"),
+    [
+        (prepare.run, {"points": 60}, "points: found 60, expected 75 or 543"),
+        (prepare.run, {"recipes": ("hand_48",)}, "did you mean 'hand_84'"),
+        (prepare.run, {"recipes": ("stored_features",)}, "recipes: found 'stored_features', expected all or some of"),
+        (import_.run, {"formats": ("npx",)}, "did you mean 'npz'"),
+        (models.run, {"kinds": ("gru", "stgcnn")}, "did you mean 'stgcn'"),
+    ],
+)
+def test_what_a_benchmark_does_not_know_is_refused_before_anything_is_made(run, told, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ConfigError, match=words):
+        run(**told)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("cluster")
@@ -85,10 +112,15 @@ def test_import_reads_every_format_of_its_list(capsys):
     assert all(row["raysign_ms"] > 0 for row in found["formats"].values())
 
 
-def test_signers_are_counted_by_the_clips_that_can_be_used(tmp_path):
-    clips = [("a", ("hello",), "anna", None, 2), ("b", ("hello",), "ben", None, 2), ("c", (), "ben", None, 2)]
-    directory, _ = filled(tmp_path, clips=clips)
-    assert signers._signers(directory) == {"anna": 1, "ben": 1}
+def test_signers_are_held_out_with_the_clips_that_can_be_used(tmp_path):
+    who = ["anna", "anna", "anna", "ben", "ben", "carla", ""]
+    what = ["hello", "bye", "", "hello", "bye", "", "hello"]
+    x = np.random.default_rng(0).random((len(who), 12, 75 * 3), np.float32)
+    clips = write_npz(tmp_path / "clips.npz", x=x, gloss=what, signer=who)
+    source = f"{{kind: npz, path: {clips}, values: x, gloss: gloss, signer: signer, layout: holistic_75}}"
+    (tmp_path / "few.yaml").write_text(CONFIG.replace("{kind: synthetic, signers: 3, glosses: 2, takes: 2}", source))
+    found = signers.run(str(tmp_path / "few.yaml"), seeds=1, out=str(tmp_path / "out"))
+    assert {name: row["clips"] for name, row in found["signers"].items()} == {"anna": 2, "ben": 2}
 
 
 def test_each_signer_is_held_out_in_turn(tmp_path, capsys):
@@ -102,11 +134,20 @@ def test_each_signer_is_held_out_in_turn(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found
 
 
+def test_a_clip_that_many_seeds_tested_counts_as_one_that_few_did():
+    right = [{"a": True, "b": False}, {"a": True}, {"a": True, "b": True}]
+    shares = accuracy._shares(right)
+    assert shares.tolist() == [1, 0.5]
+    low, high = accuracy._interval(shares)
+    assert low <= shares.mean() <= high
+
+
 def test_the_accuracy_of_a_config_comes_with_an_interval_and_a_baseline(tmp_path, capsys):
     config = tmp_path / "few.yaml"
     config.write_text(CONFIG)
     found = accuracy.run(str(config), ("train.epochs=2", "split.kind=stratified"), seeds=2)
     assert len(found["each"]) == 2
     assert found["low"] <= found["top1"] <= found["high"]
+    assert (found["top1"] * found["clips"] * 2) % 1 == pytest.approx(0)  # a clip is right in none, one or two of two
     assert 0 <= found["forest"] <= 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == found

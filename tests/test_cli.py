@@ -156,6 +156,23 @@ def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):
     assert all(len(row["top"]) == 2 and row["top"][0][1] >= row["top"][1][1] for row in rows)
 
 
+def test_curves_are_of_the_trainings_of_the_settings_a_smoke_test_apart(finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "out")
+    settings = [*SMALL, f"out={out}", "mlflow.enabled=false", "train.ignore=[" + ", ".join(["encoder"] * 99) + "]"]
+    assert "3 of 3 epochs" in raysign("analyze", *settings).output
+    assert raysign("train", *SMALL, f"out={out}", "mlflow.enabled=false", "train.smoke=true").exit_code == 0
+    smoked = raysign("analyze", *settings, "train.smoke=true")
+    assert smoked.exit_code == 0 and "1 of 1 epochs" in smoked.output and "3 of 3" not in smoked.output
+    assert str(tmp_path) in refusal("analyze", *settings, "--out", out / "bundle" / "card.json" / "curves.png")
+
+
+def test_what_trains_on_the_cpu_is_scored_there(finished, tmp_path, monkeypatch):
+    out = shutil.copytree(finished, tmp_path / "out")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)  # a GPU that torch here cannot use
+    scored = raysign("evaluate", *SMALL, f"out={out}", f"evaluate.bundle={out / 'bundle'}", "train.device=cpu")
+    assert scored.exit_code == 0, scored.output
+
+
 def test_a_number_of_glosses_that_names_none_is_refused(finished):
     result = raysign("predict", finished / "bundle", finished, "--top", "0")
     assert (result.exit_code, "0 is not in the range x>=1" in result.output) == (2, True)

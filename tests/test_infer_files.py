@@ -62,12 +62,13 @@ def test_what_cannot_be_used_is_named_and_the_others_go_on(bundle_dir, a_file, t
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
     (tmp_path / "arrays.npz").write_bytes(b"no zip")
-    files = [tmp_path / "none.mp4", tmp_path / "empty", tmp_path / "torn.parquet", tmp_path / "arrays.npz", a_file]
+    names = ("none.mp4", "empty", "torn.parquet", "arrays.npz", "long" * 99)
+    files = [*(tmp_path / name for name in names), a_file]
     rows = list(predict(bundle_dir, files))
     assert [row["file"] for row in rows] == [str(file) for file in files]
     assert all(row["error"] and not row["top"] for row in rows[:-1])
     assert not rows[-1]["error"]
-    for row, word in zip(rows, ("no such file", "found no video", "Parquet", "npz"), strict=False):
+    for row, word in zip(rows, ("no such file", "found no video", "Parquet", "npz", "too long"), strict=False):
         assert word in row["error"]
         assert "\n" not in row["error"]
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from test_report_metrics import drawn, predictions, sequences
 
+from raysign.learn.tasks import two_heads
 from raysign.report import html, plots
+from raysign.report.metrics import metrics
 
 NAMES = [
     "привет",
@@ -41,7 +43,12 @@ class Loads(HTMLParser):
 
 def page(classes=9, count=40, names=NAMES, **more) -> str:
     _, truth, probabilities = drawn(classes, count, 0)
-    return html.page(predictions(truth, probabilities, names), names, title="a title", **more)
+    return of(predictions(truth, probabilities, names), names, **more)
+
+
+def of(table, labels, **more) -> str:
+    """The page of a table."""
+    return html.page(table, labels, metrics(table, labels), title="a title", **more)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 16, 90])
@@ -106,6 +113,17 @@ def test_training_curves_pass_over_what_is_missing_or_not_finite():
     assert is_png(picture)
 
 
+@pytest.mark.parametrize("name", [*two_heads.Task.METRICS, "wer", "lr"])
+def test_every_figure_of_a_training_has_its_curve(name):
+    assert plots.training_curves([{"epoch": 1, f"val/{name}": 0.5}])
+
+
+def test_the_curves_of_every_figure_are_no_wider_than_the_page():
+    picture = plots.training_curves([{"epoch": 1, "val/loss": 1.0, "val/top1": 0.5, "val/wer": 0.5, "train/lr": 0.1}])
+    assert picture
+    assert html._picture(picture)["least"] <= 960
+
+
 @pytest.mark.parametrize("rows", [[], [{}], [{"epoch": 0, "seconds": 3.0}]])
 def test_without_figures_there_are_no_curves(rows):
     assert plots.training_curves(rows) is None
@@ -132,7 +150,7 @@ def test_the_page_says_the_figures_and_lists_wrong_clips():
     labels, truth, _ = drawn(4, 12, 0)
     answers = np.eye(4)[truth]
     answers[3] = np.roll(answers[3], 1)
-    text = html.page(predictions(truth, answers, labels), labels, title="a title", warnings=["beware"])
+    text = of(predictions(truth, answers, labels), labels, warnings=["beware"])
     assert "91.7 %" in text
     assert "1 of 12 clips" in text
     assert "clip3" in text
@@ -141,7 +159,7 @@ def test_the_page_says_the_figures_and_lists_wrong_clips():
 
 def test_a_page_without_mistakes_says_so():
     labels, truth, _ = drawn(3, 6, 0)
-    assert "every clip was recognised" in html.page(predictions(truth, np.eye(3)[truth], labels), labels, title="t")
+    assert "every clip was recognised" in of(predictions(truth, np.eye(3)[truth], labels), labels)
 
 
 def test_the_most_confident_mistake_comes_first():
@@ -153,7 +171,7 @@ def test_the_most_confident_mistake_comes_first():
 @pytest.mark.parametrize("glosses", [[["a"], ["a", "<b>"]], [["a", "<b>"]], [["<b>"]]])
 def test_a_page_shows_sentences_and_what_is_wrong_with_them(glosses):
     table = sequences(glosses, [["a", "a"]] * len(glosses), ["a", "<b>"])
-    page = html.page(table, ["a", "<b>"], title="sentences")
+    page = of(table, ["a", "<b>"])
     assert ("top-1:" in page) == any(len(gloss) == 1 for gloss in glosses)
     assert "word error rate" in page and "missed or added" in page
     assert "<b></td>" not in page and "&lt;b&gt;" in page

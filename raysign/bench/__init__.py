@@ -1,7 +1,7 @@
 """What raysign achieves: speed and memory as ratios to a baseline of the same run, accuracy on unseen signers."""
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pydantic import create_model
 
@@ -34,3 +34,14 @@ def arguments(run: Callable, options: Iterable[str]) -> dict:
     fields: dict = {key: (one.annotation, ... if key in missing else one.default) for key, one in known.items()}
     made = validated(create_model("Arguments", **fields), told)
     return {key: getattr(made, key) for key in told}
+
+
+def some_of(key: str, given: tuple[str, ...], known: Sequence[str]) -> tuple[str, ...]:
+    """The names given, or all that are known for `all`. ConfigError for one that is not known, with the nearest."""
+    if given == ("all",):
+        return tuple(known)
+    for name in given:
+        if name not in known:
+            expected = f"all or some of {', '.join(known)}{nearest(name, known)}"
+            raise ConfigError(f"{key}: found {name!r}, expected {expected}")
+    return given

@@ -10,7 +10,7 @@ from raysign.skeleton import LAYOUTS
 def landmarks(seed: int, layout: str, mean: int, persons: int = 1) -> Landmarks:
     """A clip of two thirds to four thirds of `mean` frames, in image units; hands, if the layout has any, have gaps."""
     rng, known = np.random.default_rng(seed), LAYOUTS[layout]
-    frames = int(rng.integers(2 * mean // 3, 4 * mean // 3 + 1))
+    frames = int(rng.integers(max(1, 2 * mean // 3), 4 * mean // 3 + 1))
     time = np.linspace(0, 2 * np.pi, frames)[:, None, None]
     places = (persons, 1, known.points)
     waves = np.sin(time * rng.uniform(0.5, 2, (*places, 1)) + rng.uniform(0, 6, (*places, 3)))

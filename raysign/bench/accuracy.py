@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+from pydantic import PositiveInt
 from scipy.stats import bootstrap
 
 from raysign import config, pipeline, schema, store
@@ -20,7 +21,9 @@ from raysign import config, pipeline, schema, store
 FRAMES = 16  # that the forest is given of each clip, evenly spaced
 
 
-def run(path: str, settings: tuple[str, ...] = (), seeds: int = 3, forest: bool = True, out: str | None = None) -> dict:
+def run(
+    path: str, settings: tuple[str, ...] = (), seeds: PositiveInt = 3, forest: bool = True, out: str | None = None
+) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
     path: YAML file of a line. settings: overrides such as model.kind=mlp. seeds: trainings; each draws its own split
@@ -41,11 +44,12 @@ def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
         right.append(_right(pq.read_table(one.home / "evaluation" / "predictions.parquet")))
         if forest:
             trees.append(_forest(pipeline.prepare(one), one.evaluate.split, seed))
-    low, high = _interval(right)
+    shares = _shares(right)
+    low, high = _interval(shares)
     each = [round(float(np.mean(list(clips.values()))), 4) for clips in right]
     found = {
-        "config": words[0], "settings": words[1:], "split": one.evaluate.split, "clips": len(right[-1]),
-        "top1": round(float(np.mean(each)), 4), "low": low, "high": high, "each": each,
+        "config": words[0], "settings": words[1:], "split": one.evaluate.split, "clips": len(shares),
+        "top1": round(float(shares.mean()), 4), "low": low, "high": high, "each": each,
         "forest": round(float(np.mean(trees)), 4) if forest else None,
         "seconds": round(time.perf_counter() - began),
     }  # fmt: skip
@@ -63,10 +67,14 @@ def _right(predictions) -> dict[str, bool]:
     return {clip: gloss == ([predicted] if told is None else told) for clip, gloss, predicted, told in rows}
 
 
-def _interval(right: list[dict[str, bool]]) -> tuple[float, float]:
-    """Of the mean over clips of each one's share of right answers: 95 % of resampled means lie within."""
+def _shares(right: list[dict[str, bool]]) -> np.ndarray:
+    """(N,) share of right answers of each clip that any seed tested, among the seeds that did."""
     names = sorted(set().union(*right))
-    shares = np.array([np.mean([clips[name] for clips in right if name in clips]) for name in names])
+    return np.array([np.mean([clips[name] for clips in right if name in clips]) for name in names])
+
+
+def _interval(shares: np.ndarray) -> tuple[float, float]:
+    """Of the mean of the shares: 95 % of resampled means lie within."""
     if np.ptp(shares) == 0:
         return float(shares[0]), float(shares[0])
     found = bootstrap((shares,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval

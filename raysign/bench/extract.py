@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from pydantic import PositiveInt
+
 from raysign import config, engine, pipeline, store
 from raysign.bench._agreement import agreement
 from raysign.errors import RaysignError
@@ -50,7 +52,7 @@ print(json.dumps({"frames": frames, "cpu": time.process_time() - cpu, "wall": ti
 """
 
 
-def run(path: Path | None = None, workers: int = 2, times: int = 1) -> dict:
+def run(path: Path | None = None, workers: PositiveInt = 2, times: PositiveInt = 1) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
     path: folder of videos with people in them; None takes $RAYSIGN_TEST_DATA. workers: of the larger run. times: the

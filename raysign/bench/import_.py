@@ -11,11 +11,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from pydantic import PositiveInt
 
 from raysign import config, engine, pipeline, schema, store
-from raysign.bench import _made, _usual
+from raysign.bench import _made, _usual, some_of
 from raysign.bench._watch import seconds
-from raysign.errors import ConfigError, nearest
 
 TARGET = 1.5
 # format -> layout, persons and mean number of frames of its clips
@@ -28,15 +28,14 @@ FORMATS = {
 
 
 def run(
-    clips: int = 1000, repeats: int = 3, formats: tuple[str, ...] = tuple(FORMATS), cpus: int | None = None
-) -> dict:
+    clips: PositiveInt = 1000, repeats: PositiveInt = 3, formats: tuple[str, ...] = ("all",),
+    cpus: PositiveInt | None = None,
+) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
-    clips: of each format. repeats: each time is the best of so many. formats: which of them.
+    clips: of each format. repeats: each time is the best of so many. formats: which of them, or `all`.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise ConfigError(f"formats: found {name!r}, expected {', '.join(FORMATS)}{nearest(name, FORMATS)}")
+    formats = some_of("formats", formats, list(FORMATS))
     cluster = config.Ray.model_validate({"cpus": cpus})
     engine.connect(cluster)
     found = {"clips": clips, "cpus": engine.cpus(cluster), "formats": {}}

@@ -8,10 +8,11 @@ products reach just before each kind; operations are those of matrix products an
 import json
 
 import torch
+from pydantic import PositiveInt
 
 from raysign import config, skeleton
+from raysign.bench import some_of
 from raysign.bench._original import TARGETS, against_original, step
-from raysign.errors import ConfigError, nearest
 from raysign.kinds import kinds as known_kinds
 from raysign.learn import recogniser
 from raysign.learn.labels import Labels
@@ -22,19 +23,15 @@ LABELS = Labels([f"sign{i:02d}" for i in range(60)], ["one", "two"])
 
 
 def run(
-    kinds: str | list[str] = "all", layout: str = "ntu_25", frames: int = 100, batch: int = 16,
-    threads: int | None = None, rounds: int = 3,
+    kinds: tuple[str, ...] = ("all",), layout: str = "ntu_25", frames: PositiveInt = 100, batch: PositiveInt = 16,
+    threads: PositiveInt | None = None, rounds: PositiveInt = 3,
 ) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
-    kinds: of models; all: those there are. layout, frames, batch: of the clips. threads: of torch; None leaves them.
+    kinds: of models, or `all` there are. layout, frames, batch: of the clips. threads: of torch; None leaves them.
     rounds: of either side. Runs on a GPU when there is one.
     """
-    known = known_kinds("model")
-    chosen = known if kinds == "all" else [kinds] if isinstance(kinds, str) else kinds
-    for kind in chosen:
-        if kind not in known:
-            raise ConfigError(f"kinds: found {kind!r}, expected some of {', '.join(known)}{nearest(kind, known)}")
+    chosen = some_of("kinds", kinds, known_kinds("model"))
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
@@ -43,7 +40,7 @@ def run(
         torch.set_num_threads(before)
 
 
-def _measured(chosen: list[str], points: skeleton.Skeleton, frames: int, batch: int, rounds: int) -> dict:
+def _measured(chosen: tuple[str, ...], points: skeleton.Skeleton, frames: int, batch: int, rounds: int) -> dict:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     inputs = costs.on(costs.clips(batch, frames, points, CHANNELS), device)
     peaks, models = [], {}

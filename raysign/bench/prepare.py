@@ -16,9 +16,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from platformdirs import user_cache_path
+from pydantic import PositiveInt
 
 from raysign import config, engine, pipeline, schema, store
-from raysign.bench import _made, _usual
+from raysign.bench import _made, _usual, some_of
 from raysign.bench._peak import Peak
 from raysign.bench._watch import seconds
 from raysign.clips import prepare
@@ -32,18 +33,22 @@ LAYOUT_OF = {75: "holistic_75", 543: "holistic_543"}
 MADE = 2000  # different files; more clips are the same files under further names
 
 
-def run(clips: int = 2000, points: int = 75, frames: int = 150, recipes: tuple[str, ...] = ("shoulder_centered",),
-        repeats: int = 3, sample: int = 300, cpus: int | None = None, memory: bool = True) -> dict:  # fmt: skip
+def run(
+    clips: PositiveInt = 2000, points: int = 75, frames: PositiveInt = 150,
+    recipes: tuple[str, ...] = ("shoulder_centered",), repeats: PositiveInt = 3, sample: PositiveInt = 300,
+    cpus: PositiveInt | None = None, memory: bool = True,
+) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
     clips: files. points: of a frame, 75 or 543. frames: mean length; clips are a third shorter to a third longer.
-    recipes: kinds of `prepare`, with their defaults, or `all`; the ratios that have a target are of the first.
+    recipes: kinds of `prepare` that make clips of such points with their defaults, or `all` of them; the ratios that
+    have a target are of the first.
     repeats: each time is the best of so many. sample: files that the baselines read. memory: also run with a tenth of
     the clips and compare the peak memory.
     """
     if points not in LAYOUT_OF:
         raise ConfigError(f"points: found {points}, expected {' or '.join(map(str, LAYOUT_OF))}")
-    recipes = _recipes(LAYOUT_OF[points]) if recipes == ("all",) else recipes
+    recipes = some_of("recipes", recipes, _recipes(LAYOUT_OF[points]))
     files, few = made_files(clips, points, frames), made_files(max(1, clips // 10), points, frames)
     cluster = config.Ray.model_validate({"cpus": cpus})
     engine.connect(cluster)

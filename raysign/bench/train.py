@@ -13,9 +13,11 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 
 from raysign import config, engine, schema, skeleton, store
 from raysign.clips.recipes import shoulder_centered
@@ -29,7 +31,10 @@ SKELETON = skeleton.layout("top_body_59")
 LABELS = [f"sign{i:02d}" for i in range(20)]
 
 
-def run(clips: int = 128, epochs: int = 10, rounds: int = 3, batch: int = 32, workers: int = 1) -> dict:
+def run(
+    clips: PositiveInt = 128, epochs: Annotated[int, Field(ge=2)] = 10, rounds: PositiveInt = 3,
+    batch: PositiveInt = 32, workers: PositiveInt = 1,
+) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
     clips: random walks. epochs: of each round, the first of which is not counted. rounds: trainings on either side.

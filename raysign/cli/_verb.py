@@ -34,6 +34,11 @@ def plain_errors(verb):
         except RaysignError as error:
             click.echo(f"raysign: {error}", err=True)
             sys.exit(1)
+        except BrokenPipeError:  # who reads the lines has enough; click ends quietly
+            raise
+        except OSError as error:  # no room, no permission, no such place
+            click.echo(f"raysign: {error}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("raysign: stopped; the same command goes on where it was", err=True)
             sys.exit(130)

@@ -1,5 +1,6 @@
 """Verbs that look at what is there: settings, data, pictures, curves."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -66,8 +67,8 @@ def analyze(where: tuple[str, ...], out: Path | None):
     from raysign import pipeline
     from raysign.config import load
 
-    named = all(Path(word).is_dir() for word in where)
-    places = [Path(word) for word in where] if named else [load(where).home]
+    named = all(os.path.isdir(word) for word in where)  # noqa: PTH112 - of a long setting pathlib says it is too long
+    places = [Path(word) for word in where] if named else [load(where).answers]
     out = out or places[0] / "curves.png"
     for line in pipeline.analyze(places, out):
         click.echo(line)

@@ -43,7 +43,7 @@ def evaluate(
         "training": bundle.card.get("training"), "raysign": __version__, "warnings": _warnings(bundle, card, split),
     }  # fmt: skip
     page = html.page(
-        table, bundle.labels, title=f"{bundle.config.name} on {split} clips",
+        table, bundle.labels, figures, title=f"{bundle.config.name} on {split} clips",
         about=_about(bundle_dir, bundle, card, split), warnings=figures["warnings"],
         epochs=epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip

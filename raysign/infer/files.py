@@ -26,7 +26,7 @@ TOGETHER = 64  # clips of one file that are recognised at a time
 Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks or why there are none
 
 
-def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "auto") -> Iterator[dict]:
+def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5) -> Iterator[dict]:
     """One row for each clip of the files, in their order: file, clip, top [(label, probability)], error (None or why),
     and what else the bundle's task tells, such as `decoded`, the glosses of a sentence.
 
@@ -35,7 +35,7 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, device: str = "
     reason, and the others go on. BundleError when the bundle cannot be loaded.
     """
     bundle = bundles.load(Path(bundle_dir))
-    predictor, reader = Predictor(bundle, device), Reader(bundle)
+    predictor, reader = Predictor(bundle, "auto"), Reader(bundle)
     try:
         for file in files:
             clips = reader.clips(Path(file))
@@ -98,6 +98,8 @@ class Reader:
                 yield from self._one(str(path), self._media, path)
         except RaysignError as error:
             yield str(path), error
+        except OSError as error:  # no permission, a name that is too long
+            yield str(path), SourceError(f"{path}: not readable ({error.strerror or error}); give another file")
 
     def _one(self, name: str, read: Callable[..., Landmarks], *arguments) -> Iterator[Found]:
         try:

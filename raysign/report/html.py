@@ -14,16 +14,16 @@ MOST_WRONG = 200  # wrong clips listed; predictions.parquet has them all
 
 
 def page(
-    table: pa.Table, labels: list[str], *, title: str, about: Sequence[tuple[str, str]] = (),
+    table: pa.Table, labels: list[str], figures: dict, *, title: str, about: Sequence[tuple[str, str]] = (),
     warnings: Sequence[str] = (), epochs: Sequence[dict] = (), config: str = "",
 ) -> str:  # fmt: skip
     """The report of a PREDICTIONS table as HTML.
 
-    about: what was evaluated, as names and values. warnings: what a reader must know before believing the figures.
-    epochs: training's figures, one mapping an epoch (see plots.training_curves). config: the config as YAML.
-    Everything is escaped. Errors as of metrics.metrics.
+    figures: those of metrics.metrics of this table. about: what was evaluated, as names and values. warnings: what a
+    reader must know before believing the figures. epochs: training's figures, one mapping an epoch (see
+    plots.training_curves). config: the config as YAML.
+    Everything is escaped.
     """
-    figures = metrics.metrics(table, labels)
     wrong, drawn = wrong_clips(table), plots.training_curves(list(epochs))
     return _template("report.html").render(
         title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,

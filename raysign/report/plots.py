@@ -203,9 +203,14 @@ def _stacked(axes: Axes, rows: list[tuple[str, dict[str, int]]]) -> None:
 
 # ---------------------------------------------------------------- training
 
+_CURVES = {  # title of a picture -> how the names of its figures end
+    "loss": "loss", "share of clips": ("top1", "top5"), "word error rate": "/wer", "learning rate": "/lr",
+}  # fmt: skip
+_WIDEST = 12.2  # inches: what a page shows without scrolling
+
 
 def training_curves(rows: list[dict]) -> bytes | None:
-    """PNG of the losses, of the shares (top-1 and others) and of the learning rate by epoch; None without epochs.
+    """PNG of the losses, shares (top-1 and others), word error rate and learning rate by epoch; None without epochs.
 
     rows: one mapping an epoch, `epoch` and named figures (`train/loss`, `val/top1`, `train/lr`); what is absent from
     a row or not finite is left out.
@@ -217,16 +222,11 @@ def compared_curves(trainings: list[tuple[str, list[dict]]]) -> bytes | None:
     """The same of several trainings (title, rows), one below the other on the same scales."""
     trainings = [(title, [row for row in rows if _finite(row.get("epoch"))]) for title, rows in trainings]
     names = sorted({name for _, rows in trainings for row in rows for name, value in row.items() if _finite(value)})
-    groups = [
-        ("loss", [name for name in names if name.endswith("loss")]),
-        ("share of clips", [n for n in names if "/" in n and n.rsplit("/", 1)[1].startswith(("top", "macro", "acc"))]),
-        ("word error rate", [name for name in names if name.endswith("/wer")]),
-        ("learning rate", [name for name in names if name.endswith("/lr")]),
-    ]
+    groups = [(title, [name for name in names if name.endswith(ends)]) for title, ends in _CURVES.items()]
     groups = [(title, members) for title, members in groups if members]
     if not groups:
         return None
-    figure = Figure(figsize=(4.0 * len(groups), 2.8 * len(trainings)), layout="constrained")
+    figure = Figure(figsize=(min(4.0 * len(groups), _WIDEST), 2.8 * len(trainings)), layout="constrained")
     parts = np.ravel(np.asarray(figure.subfigures(len(trainings), 1)))
     columns = [[] for _ in groups]
     for part, (name, rows) in zip(parts, trainings, strict=True):
@@ -256,11 +256,21 @@ def _same_scales(column: list[Axes]) -> None:
 
 
 def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:
+    figures = sorted({name.rpartition("/")[2] for name in members})
     for name in members:
+        colour = f"C{figures.index(name.rpartition('/')[2])}"  # one for a figure, of training and of validation
         points = [(row["epoch"], row[name]) for row in rows if _finite(row.get(name))]
         dashed = "--" if name.startswith("train/") else "-"
         alone = "o" if len(points) == 1 else None
-        axes.plot([x for x, _ in points], [y for _, y in points], dashed, marker=alone, label=name, linewidth=1.4)
+        axes.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            dashed,
+            color=colour,
+            marker=alone,
+            label=name,
+            linewidth=1.4,
+        )
     axes.legend(fontsize=7, frameon=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain(axes)
