@@ -226,7 +226,7 @@ def compared_curves(trainings: list[tuple[str, list[dict]]]) -> bytes | None:
     groups = [(title, members) for title, members in groups if members]
     if not groups:
         return None
-    figure = Figure(figsize=(min(4.0 * len(groups), _WIDEST), 2.8 * len(trainings)), layout="constrained")
+    figure = Figure(figsize=(min(4.0 * len(groups), _WIDEST), 3.0 * len(trainings)), layout="constrained")
     parts = np.ravel(np.asarray(figure.subfigures(len(trainings), 1)))
     columns = [[] for _ in groups]
     for part, (name, rows) in zip(parts, trainings, strict=True):
@@ -258,20 +258,12 @@ def _same_scales(column: list[Axes]) -> None:
 def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:
     figures = sorted({name.rpartition("/")[2] for name in members})
     for name in members:
-        colour = f"C{figures.index(name.rpartition('/')[2])}"  # one for a figure, of training and of validation
+        split, _, figure = name.rpartition("/")
         points = [(row["epoch"], row[name]) for row in rows if _finite(row.get(name))]
-        dashed = "--" if name.startswith("train/") else "-"
-        alone = "o" if len(points) == 1 else None
-        axes.plot(
-            [x for x, _ in points],
-            [y for _, y in points],
-            dashed,
-            color=colour,
-            marker=alone,
-            label=name,
-            linewidth=1.4,
-        )
-    axes.legend(fontsize=7, frameon=False)
+        x, y = ([point[side] for point in points] for side in (0, 1))
+        dashed, alone = "--" if split == "train" else "-", "o" if len(points) == 1 else None
+        axes.plot(x, y, dashed, color=f"C{figures.index(figure)}", marker=alone, label=name, linewidth=1.4)
+    axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.23))  # over no line
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plain(axes)
 
