@@ -204,10 +204,7 @@ def validate(config: Config):
     place, verb = config.landmarks_dir, "extract" if holds_media(config) else "import"
     if not checks.is_stage(place):
         raise StoreError(f"{place}: found no landmarks, expected some to look at; run `raysign {verb}` first")
-    source = kind_module("source", config.source.kind)
     known = []
-    if hasattr(source, "audit"):  # what the source itself lacks, where it can tell
-        known.append(checks.Finding("note", "audit", f"{config.source.path}: {source.audit(config.source)['said']}"))
     clips = _prepared(config, known)
     stages = [place, clips] if clips else [place]
     return checks.validate(stages, config.home / "validation", known, settings=_sections(config))

@@ -53,6 +53,8 @@ def validate(
     if settings and stages[0].card.get("config", settings) != settings:
         line = f"{stages[0].stage}: found them made with other settings than the config's; run `raysign run` to renew"
         known = [*known, Finding("warning", "settings", line)]
+    if audit := stages[0].card.get("audit"):  # what the source lacked, where it could tell
+        known = [*known, Finding("note", "audit", f"{stages[0].stage}: {audit['said']}")]
     looked = [look(stage, first=stage is stages[0], last=stage is stages[-1]) for stage in stages]
     found = limited([*known, *(finding for findings in looked for finding in findings)])
     facts = [_facts(stage, first=stage is stages[0], last=stage is stages[-1]) for stage in stages]

@@ -1,7 +1,10 @@
 """What verbs have in common: the program itself, errors as one line, and a config told by words."""
 
+import os
 import sys
+from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 
 import click
 
@@ -44,6 +47,12 @@ def plain_errors(verb):
             sys.exit(130)
 
     return guarded
+
+
+def folder(word: str, holds: Callable[[Path], object]) -> Path | None:
+    """The directory that a word of the command line names, if it holds what is asked for; else None."""
+    there = os.path.isdir(word)  # noqa: PTH112 - of a long word pathlib says that it is too long
+    return Path(word) if there and holds(Path(word)) else None
 
 
 NO_DATA = {"source": {"kind": "synthetic"}}  # for verbs that look at settings alone

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from raysign.cli._verb import CONFIG_HELP, LAYOUT, NO_DATA, main, plain_errors, settings_of
+from raysign.cli._verb import CONFIG_HELP, LAYOUT, NO_DATA, folder, main, plain_errors, settings_of
 
 
 @main.command(epilog=CONFIG_HELP)
@@ -25,10 +25,10 @@ def convert(where: str, out: Path, settings: tuple[str, ...]):
 
     told = [word for word in settings if word.startswith(("to=", "to."))]
     options, rest = section("to", told), [word for word in settings if word not in told]
-    stored = bool(store.shards(Path(where)))
+    stored = folder(where, store.shards)
     if stored and rest:
         raise ConfigError(f"{rest[0]}: {where} holds landmarks already; give their config to change them")
-    directory = Path(where) if stored else pipeline.landmarks_of(load([where, *rest]))
+    directory = stored or pipeline.landmarks_of(load([where, *rest]))
     click.echo(words.converted(pipeline.convert(directory, out, options), out))
 
 

@@ -1,12 +1,11 @@
 """Verbs that look at what is there: settings, data, pictures, curves."""
 
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from raysign.cli._verb import CONFIG_HELP, NO_DATA, main, plain_errors, verb
+from raysign.cli._verb import CONFIG_HELP, NO_DATA, folder, main, plain_errors, verb
 
 
 @main.command(epilog=CONFIG_HELP)
@@ -23,8 +22,8 @@ def validate(config: tuple[str, ...], strict: bool):
     from raysign.checks.validate import is_stage
     from raysign.config import load
 
-    stage = len(config) == 1 and is_stage(Path(config[0]))
-    result = pipeline.validate_stage(Path(config[0])) if stage else pipeline.validate(load(config))
+    stage = folder(config[0], is_stage) if len(config) == 1 else None
+    result = pipeline.validate_stage(stage) if stage else pipeline.validate(load(config))
     click.echo(result.text())
     sys.exit(0 if result.good(strict) else 1)
 
@@ -50,7 +49,7 @@ def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path 
     from raysign import pipeline, store
     from raysign.config import load
 
-    stored = Path(config[0]) if store.shards(Path(config[0])) else None
+    stored = folder(config[0], store.shards)
     settings = load(config[1:], NO_DATA) if stored else load(config)
     click.echo(f"picture: {pipeline.show(settings, clips, count, out, upwards, stored)}")
 
@@ -67,8 +66,8 @@ def analyze(where: tuple[str, ...], out: Path | None):
     from raysign import pipeline
     from raysign.config import load
 
-    named = all(os.path.isdir(word) for word in where)  # noqa: PTH112 - of a long setting pathlib says it is too long
-    places = [Path(word) for word in where] if named else [load(where).answers]
+    named = [folder(word, Path.is_dir) for word in where]
+    places = [place for place in named if place] if all(named) else [load(where).answers]
     out = out or places[0] / "curves.png"
     for line in pipeline.analyze(places, out):
         click.echo(line)

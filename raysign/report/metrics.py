@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from raysign.errors import BundleError, StoreError, nearest
 
 NO_SIGNER = "(unknown)"
+MOST = 20  # confusions told
 
 
 def tells(table: pa.Table, column: str) -> bool:
@@ -147,10 +148,10 @@ def _per_class(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> d
     }
 
 
-def confused_pairs(matrix: np.ndarray, labels: list[str], limit: int = 20) -> list[dict]:
+def confused_pairs(matrix: np.ndarray, labels: list[str]) -> list[dict]:
     """The pairs {gloss, predicted, count, share} confused most, most first; share is of the true gloss's clips."""
     wrong = matrix * (1 - np.eye(len(labels), dtype=matrix.dtype))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:limit]
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST]
     rows, columns = np.unravel_index(order, wrong.shape)
     share = wrong / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return [
@@ -165,7 +166,7 @@ def distance(gloss: list[str], decoded: list[str]) -> int:
     return Levenshtein.distance(gloss, decoded)
 
 
-def edits(table: pa.Table, limit: int = 20) -> list[dict]:
+def edits(table: pa.Table, limit: int = MOST) -> list[dict]:
     """What the decoded sequences get wrong most often, most first: {gloss, predicted, count}, gloss by gloss.
 
     predicted is None for a gloss that was missed, gloss is None for one that was added.
