@@ -183,6 +183,24 @@ class Evaluate(Section):
     batch: int = Field(64, ge=1, description="clips a step")
 
 
+class Tune(Section):
+    """A search for better settings; `train.best` says what is better, validation clips decide."""
+
+    trials: int = Field(20, ge=1, description="trainings at most; the first is of the config as it is")
+    search: Literal["optuna", "random", "grid"] = Field(
+        "optuna", description="optuna: tree-structured Parzen estimators, which learn from the trials before"
+    )
+    scheduler: Literal["asha", "median", "none"] = Field(
+        "asha", description="which trials end early: asha: all but the best at rungs, median: those below the median"
+    )
+    grace: int = Field(5, ge=1, description="epochs that every trial gets")
+    reduction: int = Field(3, ge=2, description="asha: of so many trials at a rung, one goes on to the next")
+    concurrent: int | None = Field(None, ge=1, description="trials at a time; None: as many as the cluster can hold")
+    confirm: int = Field(0, ge=0, description="seeds to train the best and the first trial with, scored on test clips")
+    restart: bool = Field(False, description="begin anew although there are trials of the same search")
+    space: dict | None = Field(None, description="what to search, a tree like this one; None: the usual settings")
+
+
 class Mlflow(Section):
     """Where runs are recorded."""
 
@@ -218,6 +236,7 @@ class Config(Section):
     task: of_family("task")  # type: ignore[valid-type]
     train: Train = Train()  # pyright: ignore[reportCallIssue]
     evaluate: Evaluate = Evaluate()  # pyright: ignore[reportCallIssue]
+    tune: Tune = Tune()  # pyright: ignore[reportCallIssue]
     mlflow: Mlflow = Mlflow()  # pyright: ignore[reportCallIssue]
     ray: Ray = Ray()  # pyright: ignore[reportCallIssue]
 

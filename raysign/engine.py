@@ -16,10 +16,11 @@ from raysign import config, errors
 from raysign.errors import RaysignError
 
 
-def connect(settings: config.Ray, dashboard: bool = False) -> None:
+def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str, str] | None = None) -> None:
     """Join the cluster named by the settings or RAY_ADDRESS, else start one on this machine. Does nothing twice.
 
     dashboard: also start the dashboard of a cluster started here (Ray Train cleans up after dead workers with it).
+    environment: variables of all worker processes.
     """
     import ray
 
@@ -27,6 +28,8 @@ def connect(settings: config.Ray, dashboard: bool = False) -> None:
         return
     address = settings.address or os.environ.get("RAY_ADDRESS")
     common: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if environment:
+        common["runtime_env"] = {"env_vars": environment}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else warnings of its own inside a run that is well
     # a worker that waits for its turn would otherwise be asked for its health every 2 s, and each report waits for it

@@ -36,6 +36,8 @@ DOORS = {
     "mlflow": {"learn/tracking.py"},
     "ray.train": {"learn/distribute.py"},
     "ray.data": {"engine.py"},
+    "ray.tune": {"learn/search.py"},
+    "optuna": {"learn/study.py"},
 }
 FILES = sorted(ROOT.rglob("*.py"))
 

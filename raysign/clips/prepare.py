@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock
 
 from raysign import config, schema, store
 from raysign.clips import form, split
@@ -106,6 +107,20 @@ def _key(settings: config.Config, skeleton: Skeleton, rows: Iterable[tuple[str, 
     content = sorted((shard, *(row[name] for name in names)) for shard, row in rows)
     sections = [section.model_dump(mode="json") for section in (settings.prepare, settings.split)]
     return store.fingerprint([schema.VERSION, sections, asdict(skeleton), settings.seed, content])
+
+
+def here(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Path:
+    """Prepare in this process, unit by unit, what is not there yet; other processes wait. Returns the directory."""
+    began, made = time.time(), plan(landmarks_dir, clips_root, settings)
+    made.directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(made.directory / ".lock"):
+        made = plan(landmarks_dir, clips_root, settings)  # another process may have done it
+        worker = Worker(landmarks_dir, made.directory, settings.prepare)
+        for unit in made.units:
+            worker(unit)
+        if not made.finished:
+            finish(landmarks_dir, made, settings, time.time() - began)
+    return made.directory
 
 
 # ---------------------------------------------------------------- in a worker

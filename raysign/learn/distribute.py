@@ -52,11 +52,12 @@ def key_of(config: Config, clips_key: str) -> str:
     return store.fingerprint([tree, clips_key, config.seed])
 
 
-def train(config: Config, clips_dir: Path, train_root: Path) -> Path:
+def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.Tracking | None = None) -> Path:
     """The bundle of this config and these clips, trained if it is not there yet; returns its directory.
 
-    An unfinished training of the same key goes on from its last checkpoint, unless `train.restart` is set. Raises
-    StoreError for unfinished clips, ConfigError and TrainError for what cannot be trained.
+    An unfinished training of the same key goes on from its last checkpoint, unless `train.restart` is set. tracker: who
+    is told of its epochs and its end; None: a run of MLflow. Raises StoreError for unfinished clips, ConfigError and
+    TrainError for what cannot be trained.
     """
     clips_dir, card = Path(clips_dir).absolute(), store.read_card(Path(clips_dir))
     if card is None:
@@ -69,7 +70,7 @@ def train(config: Config, clips_dir: Path, train_root: Path) -> Path:
     _check(card, clips_dir)
     directory.mkdir(parents=True, exist_ok=True)
     store.write_bytes(directory / "config.yaml", config.to_yaml().encode())  # for `raysign analyze`
-    tracker = Tracker(config, directory, _tags(card, directory))
+    tracker = tracker or Tracker(config, directory, _tags(card, directory))
     status = "KILLED"
     try:
         run = _run_here if config.train.workers == 0 else _run_on_ray
@@ -159,7 +160,7 @@ def _split(found: Listing, labels: Labels, config: Config, fits: bool, device: t
 # ---------------------------------------------------------------- here
 
 
-def _run_here(config: Config, clips_dir: Path, directory: Path, tracker: Tracker) -> None:
+def _run_here(config: Config, clips_dir: Path, directory: Path, tracker: reporters.Tracking) -> None:
     """The loop in this process, without Ray."""
     gpu = torch.cuda.is_available() and config.train.device != "cpu"
     if config.train.device == "cuda" and not gpu:
@@ -176,7 +177,7 @@ def _run_here(config: Config, clips_dir: Path, directory: Path, tracker: Tracker
 # ---------------------------------------------------------------- on Ray
 
 
-def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: Tracker) -> None:
+def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: reporters.Tracking) -> None:
     """The loop on `train.workers` workers of a cluster, followed from here through its file of metrics."""
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else what a worker prints is printed twice
     engine.connect(config.ray, dashboard=True)

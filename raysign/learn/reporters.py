@@ -4,6 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
@@ -17,6 +18,18 @@ class Reporter(Protocol):
 
     def report(self, metrics: dict[str, float], saved: bool) -> None:
         """metrics: plain numbers, `epoch` (from 1) among them. saved: a checkpoint was written."""
+
+
+class Tracking(Protocol):
+    """What the driver of a training tells of it: MLflow's run, or a search's."""
+
+    told: float  # epochs that need no telling
+
+    def log(self, epoch: int, metrics: dict[str, float]) -> None:
+        """An epoch has ended."""
+
+    def finish(self, status: str, bundle: Path | None = None, best: dict[str, float] | None = None) -> None:
+        """The training has: FINISHED, FAILED or KILLED, with the metrics of the best epoch."""
 
 
 class Local:

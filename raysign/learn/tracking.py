@@ -48,13 +48,16 @@ def _survives(method: Callable) -> Callable:
 class Tracker:
     """The MLflow run of one training; does nothing when `mlflow.enabled` is off."""
 
-    def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str]):
-        """Create the store, the experiment and the run, or find the run of `directory` again."""
+    def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str], parent: str = ""):
+        """Create the store, the experiment and the run, or find the run of `directory` again.
+
+        parent: id of the run it is shown below.
+        """
         self.settings, self.directory, self.uri = settings, directory, uri_of(settings)
         self.client: Any = None
         self.run_id, self.told = "", math.inf  # epochs that need no telling
         if settings.mlflow.enabled:
-            self._start(tags)
+            self._start({**tags, **({"mlflow.parentRunId": parent} if parent else {})})
 
     @_survives
     def _start(self, tags: dict[str, str]) -> None:
@@ -118,6 +121,11 @@ class Tracker:
         now = int(time.time() * 1000)
         self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()])
         self.told = epoch
+
+    @_survives
+    def artifact(self, path: Path) -> None:
+        """Keep a file with the run."""
+        self.client.log_artifact(self.run_id, str(path))
 
     @_survives
     def finish(self, status: str, bundle: Path | None = None, best: dict[str, float] | None = None) -> None:
