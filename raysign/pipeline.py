@@ -12,6 +12,7 @@ import functools
 import json
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,56 @@ def evaluate(config: Config) -> dict:
     device = "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
     out = config.answers / "evaluation"
     return scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
+
+
+def tune(config: Config, resume: bool = False) -> str:
+    """Search for better settings, and publish the bundle of the best. Returns what to say at the end.
+
+    Leaves best.yaml, which `train` takes, and report.html in `<answers>/search`. Errors as of learn.search.run.
+    """
+    from raysign.learn import search, space
+    from raysign.report import search as reporting
+
+    space.checked(config)  # before any stage is made
+    place = config.answers / "search"
+    study = search.run(config, prepare(config), resume, _say)
+    best = study.best()
+    chosen = study.job(best.number)
+    text = f"# trial {best.number} of a search: {study.metric} {best.value:.4f}\n{chosen.config.to_yaml()}"
+    store.write_bytes(place / "best.yaml", text.encode())
+    _publish(chosen.directory / "bundle", config.answers / "bundle")
+    confirmed = _confirmed(study, best.number)
+    about = [
+        ("space", "; ".join(reporting.parameters(study.trials()))),
+        ("search", f"{config.tune.search}, {config.tune.scheduler}, seed {config.seed}"),
+        ("clips", study.clips_of(config).name),
+        ("trainings", str(config.answers / "train")),
+        ("study", str(study.place)),
+    ]  # fmt: skip
+    page = reporting.page(study.trials(), study.metric, best.number, title=f"{config.name}: search for settings",
+                          about=about, config=text, confirmed=confirmed)  # fmt: skip
+    store.write_bytes(place / "report.html", page.encode())
+    return reporting.words(study.trials(), study.ranked(), study.metric, confirmed, config.answers)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _confirmed(study, number: int) -> dict | None:
+    """The best trial and the first one trained with other seeds and scored on test clips, where that is asked for."""
+    from raysign.infer import confirm
+    from raysign.learn import search
+
+    config = study.config
+    if not config.tune.confirm:
+        return None
+    sides = search.seeded(study, [number, 0], config.tune.confirm, _say)
+    batch = config.evaluate.batch
+    best, first = ([confirm.scored(job.directory / "bundle", job.clips, batch) for job in jobs] for jobs in sides)
+    found = confirm.compared(best, first)
+    store.write_json(config.answers / "search" / "confirmed.json", {"best_trial": number, **found})
+    return found
 
 
 def import_weights(

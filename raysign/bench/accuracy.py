@@ -17,6 +17,7 @@ from pydantic import PositiveInt
 from scipy.stats import bootstrap
 
 from raysign import config, pipeline, schema, store
+from raysign.infer.confirm import right as told_right
 
 FRAMES = 16  # that the forest is given of each clip, evenly spaced
 
@@ -41,7 +42,7 @@ def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
         if not seed:
             pipeline.landmarks(one)
         pipeline.evaluate(one)
-        right.append(_right(pq.read_table(one.home / "evaluation" / "predictions.parquet")))
+        right.append(told_right(pq.read_table(one.home / "evaluation" / "predictions.parquet")))
         if forest:
             trees.append(_forest(pipeline.prepare(one), one.evaluate.split, seed))
     shares = _shares(right)
@@ -59,12 +60,6 @@ def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
         print(f"{'a random forest on the same clips':40} top-1 {found['forest']:.3f}")
     print(json.dumps(found))
     return found
-
-
-def _right(predictions) -> dict[str, bool]:
-    """Whether each clip was told right."""
-    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted", "decoded")), strict=True)
-    return {clip: gloss == ([predicted] if told is None else told) for clip, gloss, predicted, told in rows}
 
 
 def _shares(right: list[dict[str, bool]]) -> np.ndarray:

@@ -60,6 +60,18 @@ def train(config):
 
 
 @verb()
+@click.option("--resume", is_flag=True, help="go on with a search that has begun; an error when there is none")
+def tune(config, resume: bool):
+    """Search the config tree (tune.space) for better settings; trains many, in parallel, and goes on if it was stopped.
+
+    Leaves the best settings as best.yaml, which train and evaluate take, a report.html and the best bundle.
+    """
+    from raysign import pipeline
+
+    click.echo(pipeline.tune(config, resume))
+
+
+@verb()
 def evaluate(config):
     """Score the bundle: predictions.parquet, metrics.json and report.html."""
     from raysign import pipeline

@@ -8,9 +8,9 @@ process dies is run again, from its training's checkpoint. No state of Ray Tune'
 import json
 import os
 import shutil
-import sys
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,7 +47,8 @@ class Trials(Protocol):
         """One to run; None when all have been handed out."""
 
     def report(self, number: int, epoch: int, metrics: dict[str, float]) -> bool:
-        """True when it is to end early."""
+        """An epoch has ended. True when the training is to end early."""
+        ...
 
     def done(self, number: int) -> None:
         """Its process is at its end."""
@@ -82,8 +83,8 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
         status = "KILLED"
         try:
             carried_out(config, study, study.most, place, parent.run_id)
-            best, _ = study.best()
-            parent.finish("FINISHED", None, {config.train.best: best.value or 0.0})
+            best = study.best()
+            parent.finish("FINISHED", study.job(best.number).directory / "bundle", {study.metric: best.value or 0.0})
             status = ""
         except RaysignError:
             status = "FAILED"
@@ -94,9 +95,47 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
     return study
 
 
+def seeded(study: Study, numbers: list[int], seeds: int, say: Callable[[str], None] = print) -> list[list[Job]]:
+    """The settings of some trials of a search, each trained with so many other seeds on its own clips, whose splits
+    stay as they are. Returns the trainings of each. TrainError for the first that failed.
+    """
+    told = [study.job(number, study.config.seed + 1 + i) for number in numbers for i in range(seeds)]
+    jobs = [replace(job, number=i) for i, job in enumerate(told)]
+    listed = _Listed(jobs, say)
+    if todo := sum(not job.finished for job in jobs):
+        carried_out(study.config, listed, todo, study.place)
+    if listed.errors:
+        raise TrainError(listed.errors[0])
+    return [jobs[i : i + seeds] for i in range(0, len(jobs), seeds)]
+
+
+class _Listed:
+    """Trainings for their own sake, in a list."""
+
+    def __init__(self, jobs: list[Job], say: Callable[[str], None]):
+        self.all, self.todo, self.say = jobs, [job for job in jobs if not job.finished], say
+        self.errors: list[str] = []
+
+    def next(self) -> Job | None:
+        return self.todo.pop(0) if self.todo else None
+
+    def report(self, number: int, epoch: int, metrics: dict[str, float]) -> bool:  # noqa: ARG002 - as of Trials
+        return False
+
+    def done(self, number: int) -> None:
+        job = self.all[number]
+        if not job.finished:
+            self.failed(number, "not finished; the same command goes on")
+        done = sum(job.finished for job in self.all)
+        self.say(f"confirm: {done}/{len(self.all)} trainings are done (seed {job.config.seed})")
+
+    def failed(self, number: int, error: str) -> None:
+        self.errors.append(f"{self.all[number].directory}: {error}")
+
+
 def _check(config: Config, clips: Path) -> None:
     if not config.train.best.startswith("val/"):
-        raise ConfigError(f"train.best: found {config.train.best!r}, expected a metric of validation clips to choose by")
+        raise ConfigError(f"train.best: found {config.train.best!r}, expected one of validation clips, val/...")
     if config.train.restart:
         raise ConfigError("train.restart: a search begins anew with tune.restart=true")
     counts = (store.read_card(clips) or {}).get("counts", {}).get("split", {"val": 1})
@@ -223,7 +262,7 @@ class _Driver(Searcher, Stopper):
 class _Reports:
     """Tells Ray Tune how the training goes."""
 
-    told = 0
+    told: float = 0
 
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
         tune.report({"epoch": epoch, "metrics": metrics})

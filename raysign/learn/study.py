@@ -4,7 +4,6 @@ All of it is `study.journal`, lines of JSON, each written before the next thing 
 killed goes on from there, and its unfinished trials from their trainings' own checkpoints. Runs nothing.
 """
 
-import logging
 import random
 import time
 import warnings
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
 from raysign import store
@@ -40,6 +40,11 @@ class Job:
     config: Config
     clips: Path
     directory: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether its bundle is there."""
+        return (self.directory / "bundle" / "card.json").exists()
 
 
 @dataclass(frozen=True)
@@ -68,10 +73,15 @@ class Trial:
 
 def place_of(config: Config, clips: Path) -> Path:
     """The folder of the config's search on these clips, named by what its trials follow from but for their number."""
-    tune, told = config.tune, (store.read_card(clips) or {}).get("key", "")
-    rule = [tune.search, tune.scheduler, tune.grace, tune.reduction, config.train.best]
-    key = store.fingerprint([distribute.key_of(config, told), space.checked(config), *rule])
-    return config.answers / "search" / key
+    tune, training = config.tune, directory_of(config, clips).name
+    rule = [tune.search, tune.scheduler, tune.grace, tune.reduction]
+    return config.answers / "search" / store.fingerprint([training, space.checked(config), *rule])
+
+
+def directory_of(config: Config, clips: Path) -> Path:
+    """Where a training lies. Clips that are not there yet will lie in a directory called by their key."""
+    key = (store.read_card(clips) or {"key": clips.name})["key"]
+    return config.answers / "train" / distribute.key_of(config, key)
 
 
 class Study:
@@ -89,7 +99,7 @@ class Study:
         self.study = _opened(place / "study.journal", self.sign, _pruner(config))
         running = [trial for trial in self.study.get_trials() if trial.state == TrialState.RUNNING]
         self.left = [trial.number for trial in running]  # by a driver that was killed
-        self.live: dict[int, optuna.Trial] = {}
+        self.live: dict[int, tuple[optuna.Trial, Job]] = {}
         self.most = min(config.tune.trials, len(self.points) + 1) if self.points else config.tune.trials
         self.began, self.ended = time.monotonic(), 0
         self.twins: dict[int, list[optuna.Trial]] = {}  # number -> trials of the same settings that wait for it
@@ -105,7 +115,7 @@ class Study:
                 self._fail(trial, str(error))
                 continue
             if job:
-                self.live[trial.number] = trial
+                self.live[trial.number] = trial, job
                 return job
         return None
 
@@ -130,23 +140,21 @@ class Study:
         return optuna.samplers.TPESampler(seed=seed, constant_liar=True, n_startup_trials=8)
 
     def _job(self, trial: optuna.Trial) -> Job | None:
-        overrides = space.sample(self.space, trial) if trial.number else {}
-        config = space.applied(self.config, overrides)
-        clips = self.clips_of(config)
-        key = distribute.key_of(config, clips.name)
-        trial.set_user_attr("training", key)
-        directory = self.config.answers / "train" / key
-        if (first := self._first_of(key)) < trial.number:
+        if trial.number:
+            space.sample(self.space, trial)
+        job = self.job(trial.number)
+        trial.set_user_attr("training", job.directory.name)
+        if (first := self._first_of(job.directory.name)) < trial.number:
             trial.set_user_attr("same_as", first)
             if first in self.live:
                 self.twins.setdefault(first, []).append(trial)
             else:
                 self._copy(first, trial)
             return None
-        if (directory / "bundle" / "card.json").exists():  # by a driver that was killed before it knew, or another one
-            self._finished(trial, directory)
+        if job.finished:  # by a driver that was killed before it knew, or by another one
+            self._finished(trial, job.directory)
             return None
-        return Job(trial.number, config, clips, directory)
+        return job
 
     def _first_of(self, key: str) -> int:
         trials = self.study.get_trials(deepcopy=False)
@@ -156,7 +164,7 @@ class Study:
 
     def report(self, number: int, epoch: int, metrics: dict[str, float]) -> bool:
         """Note the best value so far at an epoch's end; True when the trial is to end early. The first never is."""
-        trial = self.live[number]
+        trial, _ = self.live[number]
         self._note(trial, epoch, metrics)
         if epoch >= self.config.train.epochs or not trial.should_prune() or number == 0:
             return False
@@ -166,23 +174,24 @@ class Study:
     def _note(self, trial: optuna.Trial, epoch: int, metrics: dict[str, float]) -> None:
         before = _frozen(self.study, trial.number).intermediate_values
         if self.metric in metrics and epoch not in before:  # an epoch may be trained again after a loss
-            trial.report(self.sign * max(self.sign * value for value in (metrics[self.metric], *before.values())), epoch)
+            trial.report(
+                self.sign * max(self.sign * value for value in (metrics[self.metric], *before.values())), epoch
+            )
 
     def done(self, number: int) -> None:
         """The trial's process is at its end: its training is finished, or it failed without a word."""
         if number not in self.live:  # was told of already
             return
-        trial = self.live[number]
-        directory = self._directory(_frozen(self.study, number))
-        if directory and (directory / "bundle" / "card.json").exists():
-            self._finished(trial, directory)
+        trial, job = self.live[number]
+        if job.finished:
+            self._finished(trial, job.directory)
         else:
             self._fail(trial, "its process died")
 
     def failed(self, number: int, error: str) -> None:
         """The trial cannot be trained."""
         if number in self.live:
-            self._fail(self.live[number], error)
+            self._fail(self.live[number][0], error)
 
     def _finished(self, trial: optuna.Trial, directory: Path) -> None:
         metrics = store.read_json(directory / "bundle" / "card.json")["metrics"]
@@ -234,33 +243,34 @@ class Study:
         return [self._trial(trial) for trial in self.study.get_trials(deepcopy=False)]
 
     def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
-        directory = self._directory(frozen)
+        key = frozen.user_attrs.get("training")
+        directory = self.config.answers / "train" / key if key else None
         return Trial(
             frozen.number, STATES.get(frozen.state, "running"), frozen.value, frozen.params, directory,
             read_metrics(directory) if directory else [],
             frozen.user_attrs.get("error", ""), frozen.user_attrs.get("same_as"),
         )  # fmt: skip
 
-    def _directory(self, frozen: optuna.trial.FrozenTrial) -> Path | None:
-        key = frozen.user_attrs.get("training")
-        return self.config.answers / "train" / key if key else None
-
     def ranked(self) -> list[Trial]:
         """The finished ones, the best first; of equals the first."""
         finished = [trial for trial in self.trials() if trial.state == "finished"]
         return sorted(finished, key=lambda trial: (-self.sign * (trial.value or 0.0), trial.number))
 
-    def best(self) -> tuple[Trial, Config]:
-        """The best of the finished ones and its settings. TrainError when none finished."""
+    def best(self) -> Trial:
+        """The best of the finished ones. TrainError when none finished."""
         if not (ranked := self.ranked()):
             errors = [trial.error for trial in self.trials() if trial.error]
             raise TrainError(f"{self.place}: no trial finished; the first failed with: {errors[0] if errors else '?'}")
-        return ranked[0], self.config_of(ranked[0].number)
+        return ranked[0]
 
-    def config_of(self, number: int) -> Config:
-        """The settings of a trial."""
+    def job(self, number: int, seed: int | None = None) -> Job:
+        """The training of a trial, or what it would be with another seed on the same clips."""
         overrides = space.sample(self.space, _frozen(self.study, number)) if number else {}
-        return space.applied(self.config, overrides)
+        config = space.applied(self.config, overrides)
+        clips = self.clips_of(config)
+        if seed is not None:
+            config = config.model_copy(update={"seed": seed})
+        return Job(number, config, clips, directory_of(config, clips))
 
 
 # ---------------------------------------------------------------- Optuna
@@ -280,7 +290,7 @@ def _opened(path: Path, sign: int, pruner: optuna.pruners.BasePruner) -> optuna.
             store.write_bytes(path, text[: text.rfind(b"\n") + 1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        storage = JournalStorage(JournalFileBackend(str(path)))
         direction = "maximize" if sign > 0 else "minimize"
         return optuna.create_study(
             storage=storage, pruner=pruner, study_name=NAME, direction=direction, load_if_exists=True

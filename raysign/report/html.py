@@ -25,12 +25,12 @@ def page(
     Everything is escaped.
     """
     wrong, drawn = wrong_clips(table), plots.training_curves(list(epochs))
-    return _template("report.html").render(
+    return template("report.html").render(
         title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,
         **(_classes(table, labels, figures["per_class"]) if "per_class" in figures else {}),
         columns=[(name, title) for name, title in SHARES.items() if name in figures],
         edits=metrics.edits(table) if metrics.tells(table, "decoded") else [],
-        wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=_picture(drawn) if drawn else None,
+        wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=picture(drawn) if drawn else None,
     )  # fmt: skip
 
 
@@ -39,8 +39,8 @@ def _classes(table: pa.Table, labels: list[str], per_class: dict[str, dict]) -> 
     matrix = metrics.confusion(table, labels)
     return {
         "classes": [{"number": i + 1, "gloss": gloss, **row} for i, (gloss, row) in enumerate(per_class.items())],
-        "pairs": metrics.confused_pairs(matrix, labels), "confusion": _picture(plots.confusion_matrix(matrix, labels)),
-        "f1": _picture(plots.class_f1(per_class)), "numbered": any(plots.undrawable(gloss) for gloss in labels),
+        "pairs": metrics.confused_pairs(matrix, labels), "confusion": picture(plots.confusion_matrix(matrix, labels)),
+        "f1": picture(plots.class_f1(per_class)), "numbered": any(plots.undrawable(gloss) for gloss in labels),
     }  # fmt: skip
 
 
@@ -55,17 +55,17 @@ def validation_page(title: str, findings: Sequence, stages: Sequence[dict]) -> s
     drawn = [
         {
             **stage,
-            "lengths": _picture(plots.histogram(stage["frames"], "Length of clips", "frames")),
+            "lengths": picture(plots.histogram(stage["frames"], "Length of clips", "frames")),
             "qualities": None
             if stage["quality"] is None
-            else _picture(plots.histogram(stage["quality"], "Quality of clips", "quality", (0.0, 1.0))),
-            "glosses": _picture(plots.class_clips(stage["classes"])) if stage["classes"] else None,
+            else picture(plots.histogram(stage["quality"], "Quality of clips", "quality", (0.0, 1.0))),
+            "glosses": picture(plots.class_clips(stage["classes"])) if stage["classes"] else None,
             "numbered": _numbered(stage["classes"]),
         }
         for stage in stages
     ]
     counts = {name: sum(finding.severity == name for finding in findings) for name in ("error", "warning", "note")}
-    return _template("validation.html").render(title=title, findings=list(findings), stages=drawn, counts=counts)
+    return template("validation.html").render(title=title, findings=list(findings), stages=drawn, counts=counts)
 
 
 def _numbered(classes: dict[str, dict[str, int]]) -> list[tuple[int, str]]:
@@ -93,13 +93,13 @@ def wrong_clips(table: pa.Table) -> list[dict]:
     return sorted(wrong, key=lambda row: (-row["gravity"], row["id"]))
 
 
-def _picture(png: bytes) -> dict:
+def picture(png: bytes) -> dict:
     """A picture as a data URI, and the least width in CSS pixels at which its letters can be read (then it scrolls)."""
     width = int.from_bytes(png[16:20], "big")  # of the IHDR chunk, PNG specification 11.2.2
     return {"data": "data:image/png;base64," + base64.b64encode(png).decode(), "least": int(0.7 * width)}
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["share"] = lambda value: f"{value:.3f}"

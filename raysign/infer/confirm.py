@@ -1,0 +1,60 @@
+"""Two settings compared on clips that chose nothing: several seeds of each, with confidence intervals."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from raysign import store
+from raysign.errors import StoreError
+from raysign.infer import evaluate
+
+DRAWS = 2000
+SPLIT = "test"
+
+
+def right(predictions) -> dict[str, bool]:
+    """Whether each clip of a PREDICTIONS table was told right."""
+    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted", "decoded")), strict=True)
+    return {clip: gloss == ([predicted] if told is None else told) for clip, gloss, predicted, told in rows}
+
+
+def scored(bundle: Path, clips: Path, batch: int) -> dict[str, bool]:
+    """Whether a bundle tells each test clip right; its evaluation is kept beside it, and not done twice."""
+    place, about = bundle.with_name("evaluation"), {"split": SPLIT, "clips": clips.name, "training": bundle.parent.name}
+    try:
+        known = store.read_json(place / "metrics.json")
+    except StoreError:
+        known = {}
+    if {name: known.get(name) for name in about} != about:
+        evaluate.evaluate(bundle, clips, SPLIT, place, batch=batch)
+    return right(pq.read_table(place / "predictions.parquet"))
+
+
+def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:
+    """The shares of clips told right by each of two settings, and their difference, with intervals of 95 %.
+
+    best, first: of each seed, whether each clip was told right. Of many draws of as many seeds and as many clips, 95 %
+    have means within an interval (a bootstrap of both; Efron and Tibshirani 1993): it says how far other seeds and
+    other clips of the same signers would move the figure.
+    """
+    names = sorted(set.intersection(*(set(clips) for clips in [*best, *first])))
+    ours, theirs = (np.array([[clips[name] for name in names] for clips in side], float) for side in (best, first))
+    rng = np.random.default_rng(0)
+    draws = np.empty((DRAWS, 2))
+    for draw in draws:
+        chosen = rng.integers(len(names), size=len(names))
+        for i, side in enumerate((ours, theirs)):
+            draw[i] = side[rng.integers(len(side), size=len(side))][:, chosen].mean()
+    difference = _row(ours.mean() - theirs.mean(), draws[:, 0] - draws[:, 1])
+    return {
+        "split": SPLIT, "clips": len(names), "seeds": len(best),
+        "best": {**_row(ours.mean(), draws[:, 0]), "each": ours.mean(axis=1).round(4).tolist()},
+        "first": {**_row(theirs.mean(), draws[:, 1]), "each": theirs.mean(axis=1).round(4).tolist()},
+        "difference": difference,
+    }  # fmt: skip
+
+
+def _row(mean: float, draws: np.ndarray) -> dict[str, float]:
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
