@@ -20,7 +20,8 @@ BEST, FIRST, OTHER, STOPPED = "#c05621", "#1f2933", "#2b6cb0", "#a0aec0"
 MOST_AXES = 12  # parameters in the picture of all trials, the most important ones
 ABSENT = -0.12  # where a line passes a parameter that its trial does not have
 FEWEST = 5  # trials that importance is told of
-GREAT = 20.0  # highest over lowest of a range that is drawn by its logarithm
+BEHIND = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5}  # words
+GREAT = 50.0  # highest over lowest of a range that is drawn by its logarithm
 
 
 def table(trials: Sequence, ranked: Sequence, metric: str, most: int = 10) -> str:
@@ -131,6 +132,7 @@ def _scale(name: str, trials: Sequence) -> tuple[Any, list[tuple[float, str]]]:
         place = (lambda v: float(ends(math.log(v)))) if log else (lambda v: float(ends(v)))
         whole = all(isinstance(v, int) for v in values)
         steps = sorted({round(step) for step in steps.tolist()}) if whole else steps.tolist()
+        steps = sorted(set(values)) if len(set(values)) < 5 else steps
         return place, [(place(step), f"{step:.3g}") for step in steps]
     words = sorted({str(v) for v in values})
     places = {word: i / max(1, len(words) - 1) for i, word in enumerate(words)}
@@ -207,7 +209,7 @@ def coordinates(trials: Sequence, metric: str, best: int, weights: dict[str, flo
     for x, ticks in enumerate([*(_scale(name, told)[1] for name in names), top]):
         axes.axvline(x, color="#d9e2ec", linewidth=1, zorder=0)
         for y, word in [*ticks, *([(ABSENT, "none")] if absent and x < len(names) else [])]:
-            axes.text(x + 0.03, y, word, va="center", **plots.text(7))
+            axes.text(x + 0.03, y, word, va="center", **plots.text(7), bbox=BEHIND)
     axes.set_xticks(range(len(names) + 1), [_broken(name) for name in [*names, metric]], **plots.text(7.5))
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(names) + 0.45)
@@ -218,9 +220,7 @@ def coordinates(trials: Sequence, metric: str, best: int, weights: dict[str, flo
 
 def _broken(name: str) -> str:
     """A dotted name in lines short enough for an axis."""
-    return name.replace("[", "\n[").replace("].", "]\n.").replace(".", ".\n", 1) if "[" not in name else name.replace(
-        "].", "]\n"
-    )  # fmt: skip
+    return name.replace("].", "]\n") if "[" in name else name.replace(".", ".\n", 1)
 
 
 def _plain(axes: Axes) -> None:
