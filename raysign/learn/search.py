@@ -78,7 +78,10 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
             (place / "study.journal").unlink(missing_ok=True)
         study = Study(config, _clips_of(config, clips), place, say)
         if begun := sum(trial.state != "running" for trial in study.trials()):
-            say(f"{begun} of {config.tune.trials} trials are done; the search goes on")
+            say(f"{begun} of {study.most} trials are done" + "; the search goes on" * (not study.over))
+        if study.over:
+            study.best()  # there must be one
+            return study
         parent = Tracker(config, place, {"raysign.search": place.name})
         status = "KILLED"
         try:
@@ -100,13 +103,14 @@ def seeded(study: Study, numbers: list[int], seeds: int, say: Callable[[str], No
     stay as they are. Returns the trainings of each. TrainError for the first that failed.
     """
     told = [study.job(number, study.config.seed + 1 + i) for number in numbers for i in range(seeds)]
-    jobs = [replace(job, number=i) for i, job in enumerate(told)]
+    each = {job.directory: job for job in told}  # the best may be the first trial itself
+    jobs = [replace(job, number=i) for i, job in enumerate(each.values())]
     listed = _Listed(jobs, say)
     if todo := sum(not job.finished for job in jobs):
         carried_out(study.config, listed, todo, study.place)
     if listed.errors:
         raise TrainError(listed.errors[0])
-    return [jobs[i : i + seeds] for i in range(0, len(jobs), seeds)]
+    return [told[i : i + seeds] for i in range(0, len(told), seeds)]
 
 
 class _Listed:

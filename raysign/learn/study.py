@@ -104,6 +104,11 @@ class Study:
         self.began, self.ended = time.monotonic(), 0
         self.twins: dict[int, list[optuna.Trial]] = {}  # number -> trials of the same settings that wait for it
 
+    @property
+    def over(self) -> bool:
+        """Whether every trial has ended."""
+        return not self.left and len(self.study.get_trials(deepcopy=False)) >= self.most
+
     # ------------------------------------------------------------ what is next
 
     def next(self) -> Job | None:

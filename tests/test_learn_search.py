@@ -1,0 +1,98 @@
+"""A search on a cluster: ended early, diverged, killed, gone on with; and what it leaves behind."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from raysign import config, pipeline, store
+from raysign.cli import main
+from raysign.learn import bundle
+
+SMALL = [
+    "source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=2", "split.val_signers=[signer1]",
+    "split.test_signers=[signer2]", "model={kind: bilstm, hidden: 8}", "train.epochs=4", "train.checkpoint_every=1",
+    "train.lr=0.01", "train.best=val/loss", "tune.trials=5", "tune.grace=2", "tune.reduction=2", "tune.search=grid",
+    "tune.space={train.lr: [1e-9, 1e30], prepare.scale: [none, shoulders]}", "ray.cpus=2", "mlflow.enabled=false",
+]  # fmt: skip
+
+
+def raysign(home: Path, *words: str) -> list[str]:
+    return [sys.executable, "-c", "from raysign.cli import main; main()", "tune", *SMALL, f"out={home}", *words]
+
+
+def bundles(home: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime for path in home.glob("train/*/bundle/card.json")}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """Where a search was killed after a trial or two, with all its processes but Ray's own, and gone on with."""
+    place = tmp_path_factory.mktemp("search") / "out"
+    process = subprocess.Popen(raysign(place), stderr=subprocess.PIPE, start_new_session=True)
+    deadline = time.time() + 300
+    while not bundles(place) and process.poll() is None and time.time() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait(60)
+    kept = bundles(place)
+    assert kept, "no trial was finished before"
+    done = subprocess.run(raysign(place, "--resume"), capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    store.write_json(place / "told.json", {"kept": kept, "out": done.stdout, "err": done.stderr})
+    return place
+
+
+def test_after_a_kill_no_finished_trial_is_redone(home):
+    told = store.read_json(home / "told.json")
+    assert told["kept"].items() <= bundles(home).items()
+    assert "trials are done; the search goes on" in told["err"] or "trial 0" in told["err"]
+    assert told["err"].count("trial 0  ") <= 1
+
+
+def test_a_diverging_trial_is_recorded_a_bad_one_ends_early_and_the_best_is_named(home):
+    told = store.read_json(home / "told.json")
+    lines = [line for line in told["out"].splitlines() if line]
+    assert "2 failed" in told["out"]
+    assert any(word in told["out"] for word in ("2 stopped early", "1 stopped early"))
+    assert lines[0].split()[:2] == ["trial", "val/loss"]
+    page = (home / "search" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 2
+    assert "is nan; lower train.lr" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_clips_of_each_recipe_are_prepared_once(home):
+    cards = [store.read_json(path) for path in home.glob("clips/*/card.json")]
+    assert sorted(card["config"]["prepare"]["scale"] for card in cards) == ["none", "shoulders"]
+
+
+def test_the_best_settings_are_trained_at_once_and_are_the_published_bundle(home):
+    before, best = bundles(home), str(home / "search" / "best.yaml")
+    done = CliRunner().invoke(main, ["train", best])
+    assert done.exit_code == 0, done.output
+    assert bundles(home) == before
+    settings = config.load([best])
+    assert bundle.load(home / "bundle").config.train == settings.train
+    figures = pipeline.evaluate(settings)
+    assert figures["training"] == bundle.load(home / "bundle").card["training"]
+    assert bundles(home) == before
+
+
+def test_a_finished_search_ends_at_once_and_one_that_never_began_cannot_be_resumed(home, tmp_path):
+    words = [*SMALL, f"out={home}"]
+    before = bundles(home)
+    done = CliRunner().invoke(main, ["tune", *words, "--resume"])
+    assert done.exit_code == 0, done.output
+    assert bundles(home) == before
+    failed = CliRunner().invoke(main, ["tune", *words, "tune.reduction=4", "--resume"])
+    assert failed.exit_code == 1
+    assert "--resume: found no search" in failed.output
+    failed = CliRunner().invoke(main, ["tune", *SMALL, f"out={tmp_path}", "tune.space.train.lrr=[1]"])
+    assert failed.exit_code == 1
+    assert "did you mean 'lr'" in failed.output
+    assert not list(tmp_path.iterdir())
