@@ -70,9 +70,8 @@ def test_a_choice_between_sections_asks_for_the_parameters_of_the_chosen_one_onl
     trial = Drawn(seed)
     made = space.applied(settings(), space.sample(space.checked(settings({"model": KINDS})), trial))
     chosen = trial.params.pop("model")
-    assert list(trial.params) == [
-        {"bilstm": "model[bilstm].hidden", "transformer": "model[transformer].n_layers"}[chosen]
-    ]
+    names = {"bilstm": "model[bilstm].hidden", "transformer": "model[transformer].n_layers"}
+    assert list(trial.params) == [names[chosen]]
     assert made.model.kind == chosen
     if chosen == "transformer":
         assert made.model.dropout == 0.2

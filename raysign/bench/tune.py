@@ -26,7 +26,7 @@ TRIALS = {"train.lr": {"loguniform": [1e-4, 1e-2]}, "augment.drop_hand": {"unifo
 def run(path: str | None = None, settings: tuple[str, ...] = (), trials: int = 4, epochs: int = 10) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
-    path: YAML file of a line with validation clips; None: made-up signers. settings: overrides. trials, epochs: of each.
+    path: YAML file of a line with validation clips; None: made-up signers. settings: overrides. epochs: of a trial.
     """
     with tempfile.TemporaryDirectory(prefix="raysign-bench-") as place:
         base = {} if path else {"source": MADE, "split": {"val_signers": ["signer3"], "test_signers": ["signer4"]}}

@@ -23,8 +23,9 @@ def demo(out: Path):
 @click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
 @plain_errors
 def bench(what: str, options: tuple[str, ...]):
-    """Measure WHAT: extract, import, prepare, train, tune or models (speed against a baseline of the same run), accuracy
-    (seeds, an interval, a baseline) or signers (people that training never saw). The last line is one JSON object.
+    """Measure WHAT: extract, import, prepare, train, tune or models (speed against a baseline of the same run),
+    accuracy (seeds, an interval, a baseline) or signers (people that training never saw). The last line is one JSON
+    object.
 
     KEY=VALUE sets an argument of the benchmark's `run` function, such as clips=10000 or path=FOLDER.
     """

@@ -187,6 +187,7 @@ def carried_out(config: Config, trials: Trials, most: int, place: Path, parent: 
     try:
         tuner.fit()
     finally:
+        driver.close()
         shutil.rmtree(place / "ray", ignore_errors=True)
 
 
@@ -214,7 +215,8 @@ class _Driver(Searcher, Stopper):
     def __init__(self, trials: Trials, parent: str):
         super().__init__()
         self.trials, self.parent = trials, parent
-        self.jobs: dict[str, tuple[Job, Tracker]] = {}  # by Ray Tune's name of the trial
+        self.jobs: dict[str, tuple[Job, Tracker]] = {}  # under way, by Ray Tune's name of the trial
+        self.stopped: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
         job = self.trials.next()
@@ -235,17 +237,21 @@ class _Driver(Searcher, Stopper):
         tracker.log(result["epoch"], result["metrics"])
         stop = self.trials.report(job.number, result["epoch"], result["metrics"])
         if stop:
-            tracker.finish("KILLED")
+            self.stopped.add(trial_id)
         return stop
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:  # noqa: ARG002
-        job, tracker = self.jobs[trial_id]
+        job, tracker = self.jobs.pop(trial_id)
         self.trials.done(job.number)
-        card = job.directory / "bundle" / "card.json"
-        if card.exists():
-            tracker.finish("FINISHED", None, store.read_json(card)["metrics"])
+        if job.finished:
+            tracker.finish("FINISHED", None, store.read_json(job.directory / "bundle" / "card.json")["metrics"])
         else:
-            tracker.finish("FAILED")
+            tracker.finish("KILLED" if trial_id in self.stopped else "FAILED")
+
+    def close(self) -> None:
+        """End the runs of trials that are left off."""
+        for _, tracker in self.jobs.values():
+            tracker.finish("KILLED")
 
     def stop_all(self) -> bool:
         return False
@@ -279,6 +285,7 @@ def _trial(told: dict[str, str]) -> None:
     """Prepare the clips if it is the first of their recipe, and train. An error is reported: again it would come."""
     try:
         train(load(base=json.loads(told["config"])), Path(told["clips"]), Path(told["directory"]))
+        tune.report({"ended": True})  # of a training that was there already nothing else is
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         plain = isinstance(error, RaysignError)
