@@ -16,14 +16,12 @@ from raysign.config import Config, load
 from raysign.errors import ConfigError, RaysignError, nearest
 from raysign.kinds import kind_module
 from raysign.learn import best
+from raysign.learn.distribute import FREE
 from raysign.trees import merged
 
 SEARCHED = ("prepare", "augment", "model", "task", "train")
-# of train: what is the same for all trials, or they could not be compared; and what does not change their results
-FIXED = {
-    "best", "smoke", "restart", "workers", "device", "cpus_per_worker", "checkpoint_every", "keep_checkpoints",
-    "memory_gb", "max_failures", "compile",
-}  # fmt: skip
+# of train: what does not change a result, and what must be the same for all trials, or they could not be compared
+FIXED = {*FREE, "best", "smoke", "memory_gb"}
 RANGES = {"uniform": (float, False), "loguniform": (float, True), "int": (int, False), "logint": (int, True)}
 MOST = 10_000  # points of a grid
 DIGITS = 4  # of a sampled float, so that a config stays readable

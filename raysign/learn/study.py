@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
 from raysign import store
-from raysign.clips.batch import mixed
+from  import mixed
 from raysign.config import Config
 from raysign.errors import RaysignError, TrainError
 from raysign.kinds import kind_module
