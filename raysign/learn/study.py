@@ -17,7 +17,7 @@ from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
 from raysign import store
-from  import mixed
+from raysign.clips.batch import seed_of
 from raysign.config import Config
 from raysign.errors import RaysignError, TrainError
 from raysign.kinds import kind_module
@@ -136,7 +136,7 @@ class Study:
 
     def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
         """Anew for each trial: what a trial draws is the same whether the search was killed before or not."""
-        seed = mixed(self.config.seed, 7, number) % 2**32
+        seed = seed_of(self.config.seed, 7, number) % 2**32
         if self.points is not None:
             point = self.points[number - 1] if number else {}
             return optuna.samplers.PartialFixedSampler(point, optuna.samplers.RandomSampler(seed))
