@@ -1,0 +1,228 @@
+"""cluster.yaml and its variants: Ray takes them, what Ray does not look at is sound, and work makes machines start."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from test_jobs import free_port
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+FILES = [ROOT / "cluster.yaml", *sorted((ROOT / "jobs").glob("cluster_*.yaml"))]
+of_each = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+
+def read(file: Path) -> dict:
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def workers(cluster: dict) -> dict[str, dict]:
+    types = cluster.get("available_node_types", {})
+    return {name: kind for name, kind in types.items() if name != cluster["head_node_type"]}
+
+
+def commands(tree: object) -> list[str]:
+    """Every shell command anywhere in a cluster's settings."""
+    if isinstance(tree, dict):
+        lists = [value for name, value in tree.items() if name.endswith("_commands")]
+        return [line for found in lists for line in found] + [it for value in tree.values() for it in commands(value)]
+    return []
+
+
+# ---------------------------------------------------------------- what the files say
+
+
+@of_each
+def test_ray_takes_the_cluster(file):
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    validate_config(prepare_config(read(file)))
+
+
+@of_each
+def test_ray_refuses_the_cluster_with_a_word_misspelt(file):
+    from jsonschema import ValidationError
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    with pytest.raises(ValidationError, match="idle_timeout"):
+        validate_config(prepare_config({**read(file), "idle_timeout": 5}))
+
+
+@of_each
+def test_every_pool_is_bounded_and_begins_empty(file):
+    cluster = read(file)
+    for kind in workers(cluster).values():
+        assert kind["min_workers"] == 0
+        assert 0 < kind["max_workers"] <= cluster["max_workers"]
+        assert all(type(number) is int for number in kind["resources"].values())
+    if cluster["provider"]["type"] != "local":  # machines that are there are all used
+        assert cluster["available_node_types"][cluster["head_node_type"]]["resources"] == {"CPU": 0}
+        assert cluster["idle_timeout_minutes"] > 0
+
+
+def size(machine: dict) -> int:
+    """CPUs of a cloud's machine, by its name: c6i.4xlarge has 4 x 4, n2-standard-16 has 16."""
+    name = machine.get("InstanceType") or machine["machineType"]
+    if found := re.fullmatch(r"[a-z]+\d[a-z]*\.(\d*)xlarge", name):
+        return 4 * int(found[1] or 1)
+    found = re.fullmatch(r"[a-z]+\d[a-z]*-(?:standard|highmem|highcpu)-(\d+)", name)
+    assert found, f"{name} is no name of a machine"
+    return int(found[1])
+
+
+@of_each
+def test_a_pool_offers_what_its_machines_have_on_spot_and_without(file):
+    pools = workers(read(file))
+    for name, kind in pools.items():
+        assert kind["resources"]["CPU"] == size(kind["node_config"]), name
+        machine = kind["node_config"].get("InstanceType") or kind["node_config"]["machineType"]
+        assert bool(kind["resources"].get("GPU")) == bool(re.match(r"g\d", machine)), name
+        if name.endswith("_spot"):
+            usual = pools[name.removesuffix("_spot")]
+            assert kind["priority"] > usual.get("priority", 0)
+            assert (kind["resources"], kind["labels"]) == (usual["resources"], usual["labels"])
+            told = json.dumps(kind["node_config"]).lower()
+            assert '"spot"' in told
+            assert '"spot"' not in json.dumps(usual["node_config"]).lower()
+
+
+@of_each
+def test_nothing_of_ray_is_offered_to_the_world(file):
+    cluster = read(file)
+    assert "0.0.0.0" not in file.read_text()
+    heads = [line for line in cluster["head_start_ray_commands"] if "ray start" in line]
+    assert heads and all("--head" in line and "--dashboard-host=127.0.0.1" in line for line in heads)
+    assert any("RAY_AUTH_MODE=token" in line for line in commands(cluster))
+    assert cluster["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+@of_each
+def test_every_file_that_a_node_is_told_of_is_in_the_checkout_that_it_gets(file):
+    cluster = read(file)
+    assert cluster["file_mounts"]["~/raysign"] == "."
+    named = {path for line in commands(cluster) for path in re.findall(r"~/raysign/([\w./-]+)", line)}
+    assert named == {"jobs/setup_node.sh"} | ({"constraints.txt"} if file.stem != "cluster_local" else set())
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+    for name in cluster["rsync_filter"]:
+        assert (ROOT / name).is_file()
+
+
+@of_each
+def test_the_shell_understands_every_command(file):
+    for line in [*commands(read(file)), (ROOT / "jobs" / "setup_node.sh").read_text()]:
+        done = subprocess.run(["bash", "-n"], input=line, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, ""), line
+
+
+def test_every_node_is_set_up_alike_but_for_its_torch():
+    for file in FILES[:2]:
+        cluster = read(file)
+        plain = [line for line in cluster["worker_setup_commands"] if "setup_node.sh" not in line and "pip" not in line]
+        for kind in workers(cluster).values():
+            if "worker_setup_commands" in kind:
+                ours = kind["worker_setup_commands"]
+                assert [line for line in ours if "setup_node.sh" not in line] == plain
+                assert "bash ~/raysign/jobs/setup_node.sh" in ours
+
+
+# ---------------------------------------------------------------- how a node is set up
+
+
+def packages(text: str) -> set[str]:
+    return set(re.findall(r"\blib\w+[\w.-]*\d\w*\b(?:-\d+)?", text))
+
+
+def test_a_node_gets_the_system_packages_of_the_makefile():
+    asked = re.search(r'^packages="(.+?)"', (ROOT / "jobs" / "setup_node.sh").read_text(), re.MULTILINE)
+    made = re.search(r"^SYSTEM_PACKAGES := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert asked and made
+    assert set(asked[1].split()) == {"python3-venv", *made[1].split()}
+
+
+@pytest.mark.skipif("RAYSIGN_TEST_ROOT" not in os.environ, reason="takes minutes and a folder that debootstrap made")
+def test_a_bare_machine_that_was_set_up_runs_raysign():
+    """RAYSIGN_TEST_ROOT: a folder left by `debootstrap --variant=minbase --include=ca-certificates noble FOLDER`."""
+    place = Path(os.environ["RAYSIGN_TEST_ROOT"])
+    listed = subprocess.run(["git", "ls-files", "-coz", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    (place / "root" / "raysign").mkdir(exist_ok=True)
+    subprocess.run(["rsync", "-a", "--from0", "--files-from=-", ".", place / "root" / "raysign"], cwd=ROOT,
+                   input=listed.stdout, check=True)  # fmt: skip
+    lines = "bash ~/raysign/jobs/setup_node.sh && cd / && ~/raysign-env/bin/raysign doctor && ~/raysign-env/bin/pip check"
+    inside = ["unshare", "--mount", "bash", "-c", 'mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev" && '
+              'exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$0" bash -c "$1"', place, lines]  # fmt: skip
+    subprocess.run(inside, check=True)
+
+
+# ---------------------------------------------------------------- machines that start
+
+
+@pytest.fixture(scope="module")
+def growing():
+    """Environment of a head whose autoscaler has cluster.yaml's pools; its machines are processes of this one."""
+    from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+
+    cluster, port = read(FILES[0]), free_port()
+    kinds = {name: {**kind, "node_config": {}} for name, kind in workers(cluster).items()}
+    for kind in kinds.values():
+        kind["resources"]["CPU"] = 2
+        kind.pop("worker_setup_commands", None)
+    # the name and the number of the head are what this provider of Ray's expects
+    kinds["ray.head.default"] = {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0}
+    settings = {**{name: cluster[name] for name in ("cluster_name", "max_workers", "upscaling_speed")},
+                "idle_timeout_minutes": 1, "head_node_type": "ray.head.default", "available_node_types": kinds,
+                "provider": {"type": "fake_multinode", "launch_multiple": True, "head_node_id": FAKE_HEAD_NODE_ID,
+                             "gcs_address": f"127.0.0.1:{port}"}}  # fmt: skip
+    environment = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token",
+                   "PYTHONPATH": str(ROOT)}  # fmt: skip
+    told = {"RAY_enable_autoscaler_v2": "1", "RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1",
+            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID}  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "cluster.json").write_text(json.dumps(settings))
+        command = ["ray", "start", "--head", "--block", "--num-cpus=0", f"--port={port}", "--node-ip-address=127.0.0.1",
+                   f"--autoscaling-config={folder}/cluster.json", f"--temp-dir={folder}", "--dashboard-host=127.0.0.1",
+                   f"--dashboard-port={free_port()}", f"--ray-client-server-port={free_port()}",
+                   f"--dashboard-agent-listen-port={free_port()}"]  # fmt: skip
+        with (Path(folder) / "head.log").open("w") as log:
+            process = subprocess.Popen(command, env={**environment, **told}, stdout=log, stderr=log,
+                                       start_new_session=True)  # fmt: skip
+        environment["RAY_ADDRESS"] = f"127.0.0.1:{port}"
+        try:
+            wait(environment)
+            yield environment
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def nodes(environment: dict) -> list[dict]:
+    """Labels and resources of the nodes, as one who joins the cluster sees them."""
+    code = "import json, ray; ray.init(log_to_driver=False, logging_level='ERROR'); print(json.dumps(ray.nodes()))"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    found = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else []
+    return [node for node in found if node["Alive"]]
+
+
+def wait(environment: dict) -> None:
+    deadline = time.time() + 120
+    while not nodes(environment):
+        assert time.time() < deadline, "the head did not start"
+        time.sleep(1)
+
+
+@pytest.mark.timeout(400)
+def test_work_on_a_head_without_cpus_makes_a_spot_machine_start(growing, tmp_path):
+    assert [node["Resources"].get("CPU", 0) for node in nodes(growing)] == [0]
+    done = subprocess.run([BIN / "raysign", "prepare", "configs/demo.yaml", "source.glosses=2", "source.takes=1",
+                           f"out={tmp_path}/out"], cwd=ROOT, env=growing, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("out/clips/*/card.json"))
+    came = [node for node in nodes(growing) if node["Resources"].get("CPU")]
+    assert {node["Labels"]["ray.io/node-group"] for node in came} == {"extract_spot"}
+    assert {node["Labels"]["raysign/role"] for node in came} == {"extract"}
