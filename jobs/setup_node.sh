@@ -14,7 +14,7 @@ packages="python3-venv libegl1 libgles2 libgl1 libglib2.0-0" # the libraries are
 if ! dpkg -s $packages >/dev/null 2>&1; then
   as_root=$([ "$(id -u)" = 0 ] || echo sudo)
   $as_root apt-get update -qq
-  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
 [ -d "$venv" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install -q --upgrade pip

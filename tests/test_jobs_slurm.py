@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from test_jobs import free_port
 
+from raysign.learn.history import read_metrics
+
 ROOT = Path(__file__).parents[1]
 DAEMONS = ("munged", "slurmctld", "slurmd")
 SMALL = ["source.glosses=3", "source.signers=3", "source.takes=2", "split.val_signers=[signer1]",
@@ -38,8 +40,8 @@ MpiDefault=none
 ReturnToService=2
 KillWait=20
 MailProg=/bin/true
-NodeName=n1 NodeHostname={host} Port={first} CPUs=1
-NodeName=n2 NodeHostname={host} Port={second} CPUs=1
+NodeName=n1 NodeHostname={host} Port={first} CPUs=2
+NodeName=n2 NodeHostname={host} Port={second} CPUs=2
 PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -49,7 +51,7 @@ def program(name: str) -> str | None:
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory) -> Path:
+def slurm(tmp_path_factory):
     """The folder of a running SLURM; jobs are submitted with its configuration."""
     if os.geteuid() or not all(map(program, DAEMONS)):
         pytest.skip("needs slurmctld, slurmd and munged, and root, who alone may start them")
@@ -93,7 +95,7 @@ def asked(home: Path, *words: str) -> str:
     return subprocess.run(words, env=environment(home), capture_output=True, text=True).stdout.strip()
 
 
-def until(true, seconds: float = 240) -> None:
+def until(true, seconds: float = 400) -> None:
     deadline = time.time() + seconds
     while not true():
         assert time.time() < deadline, "waited in vain"
@@ -121,15 +123,36 @@ def told(home: Path, job: str, what: str) -> str:
     return next(word.split("=")[1] for word in shown.split() if word.startswith(f"{what}="))
 
 
-def log_of(project: Path) -> str:
-    return "".join(path.read_text() for path in (project / "logs").iterdir())
+def log_of(project: Path, job: str) -> str:
+    return (project / "logs" / f"raysign_{job}.out").read_text()
 
 
-def test_a_job_trains_on_all_its_nodes_and_one_that_is_interrupted_goes_on(slurm, project):
-    training = ["run", "configs/demo.yaml", *SMALL, "out=there", "train.checkpoint_every=1"]
-    job = submit(slurm, project, ["--nodes=2"], *training, "train.workers=2", "train.epochs=300")
-    until(lambda: list(project.glob("results/there/train/*/checkpoint*")) or told(slurm, job, "JobState") == "FAILED")
+def state(home: Path, job: str) -> str:
+    return told(home, job, "JobState")
+
+
+def ended(home: Path, job: str) -> str:
+    """The state of the job when it is over."""
+    until(lambda: state(home, job) in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT"))
+    return state(home, job)
+
+
+@pytest.mark.timeout(900)
+def test_a_job_of_two_nodes_goes_on_after_its_time_was_up_and_another_beside_it_fails_alone(slurm, project):
+    training = ["run", "configs/demo.yaml", *SMALL, "out=there", "train.checkpoint_every=1", "train.epochs=12"]
+    job = submit(slurm, project, ["--nodes=2"], *training, "train.workers=2")
+    wrong = submit(slurm, project, [], "run", "configs/demo.yaml", "train.epoch=2")
+    home = project / "results" / "there"
+    until(lambda: list(home.glob("train/*/checkpoints/*")) or state(slurm, job) == "FAILED")
     asked(slurm, "scancel", "--batch", "--signal=USR1", job)  # what SLURM sends shortly before the time is up
-    until(lambda: told(slurm, job, "JobState") not in ("RUNNING", "COMPLETING"))
-    print(log_of(project), asked(slurm, "scontrol", "show", "job", job))
-    assert told(slurm, job, "Restarts") == "1", log_of(project)
+    until(lambda: told(slurm, job, "Restarts") == "1" or state(slurm, job) == "FAILED")
+
+    assert ended(slurm, wrong) == "FAILED"
+    assert told(slurm, wrong, "ExitCode") == "1:0"
+    assert "did you mean 'epochs'" in log_of(project, wrong)
+    assert ended(slurm, job) == "COMPLETED", log_of(project, job)
+    assert (home / "bundle" / "card.json").is_file()
+    (trained,) = home.glob("train/*")
+    assert [row["epoch"] for row in read_metrics(trained)] == [*range(1, 13)]
+    assert log_of(project, job).count("epoch 1/12") == 1  # the second time it went on
+    assert not list(Path("/tmp").glob(f"raysign-[{job}{wrong}]"))
