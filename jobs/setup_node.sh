@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # What a node needs: system packages, and a virtual environment with raysign as the checkout around this file has it.
 #
-#   bash jobs/setup_node.sh                    torch for GPUs, as PyPI has it for Linux
-#   PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu bash jobs/setup_node.sh    the smaller one without
-#
-# The environment is ~/raysign-env, or the folder that RAYSIGN_VENV names. Run again, it does only what is new.
+# Its torch is the one for GPUs, as PyPI has it for Linux; where PIP_EXTRA_INDEX_URL names PyTorch's index of builds for
+# CPUs, the smaller one. The environment is ~/raysign-env, or the folder that RAYSIGN_VENV names. Run again, it does only
+# what is new.
 # For Debian 12, Ubuntu 24.04 and newer; as root or with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -117,15 +117,12 @@ def test_the_shell_understands_every_command(file):
         assert (done.returncode, done.stderr) == (0, ""), line
 
 
-def test_every_node_is_set_up_alike_but_for_its_torch():
-    for file in FILES[:2]:
-        cluster = read(file)
-        plain = [line for line in cluster["worker_setup_commands"] if "setup_node.sh" not in line and "pip" not in line]
-        for kind in workers(cluster).values():
-            if "worker_setup_commands" in kind:
-                ours = kind["worker_setup_commands"]
-                assert [line for line in ours if "setup_node.sh" not in line] == plain
-                assert "bash ~/raysign/jobs/setup_node.sh" in ours
+@of_each
+def test_every_node_is_set_up_alike(file):
+    cluster = read(file)
+    assert "bash ~/raysign/jobs/setup_node.sh" in cluster["setup_commands"]
+    assert "worker_setup_commands" not in cluster
+    assert not [name for name, kind in workers(cluster).items() if "worker_setup_commands" in kind]
 
 
 # ---------------------------------------------------------------- how a node is set up
