@@ -92,7 +92,7 @@ def canonical_split(told: str | None) -> str | None:
 FEATURE_SIZES = {"inception_v3": 2048, "phonological_36": 36}  # F of the kinds that raysign knows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots: there may be millions of them
 class ClipRef:
     """A clip that a source offers, before anything is read of it.
 

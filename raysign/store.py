@@ -82,6 +82,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
         "data_page_size": 1 << 26,  # a clip's numbers are read all or not at all: no pages to look through
     },
     "clips": {"compression": "none"},
+    "index": {"compression": "zstd"},
 }
 
 

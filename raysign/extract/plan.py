@@ -9,15 +9,17 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from raysign import store
 from raysign.errors import StoreError
+from raysign.extract import index
 from raysign.extract.journal import left_over
 from raysign.schema import ClipRef
 
@@ -67,11 +69,7 @@ def plan(refs: list[ClipRef], directory: Path, extractor: str, *, retry: bool = 
     recovered = _recover(directory)
     for leftover in directory.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
-    place = {ref.id: number for number, ref in enumerate(refs)}
-    done = np.zeros(len(refs), bool)
-    gone = []
-    for path in store.shards(directory):
-        gone += _sift(path, refs, place, done, extractor, retry)
+    done, gone = _sift(directory, refs, extractor, retry)
     todo = [refs[number] for number in np.flatnonzero(~done)]
     units = [_unit(clips, extractor) for clips in (_even(todo, per_unit) if per_unit else _balanced(todo, workers))]
     run = secrets.token_hex(4)
@@ -83,62 +81,120 @@ _WHOLE = (0.0, None, 1, None)
 
 
 def _offered(ref: ClipRef) -> ClipRef:
-    """`ref` with a stamp that tells its cut too, and with texts that a table can hold.
+    """`ref` with a stamp that tells its cut too, and with texts that a table can hold; `ref` itself where it is so.
 
     A file whose name is no UTF-8 is not found under the name that stands for it: that costs this clip and no other.
     """
     cut = (ref.start, ref.end, ref.first_frame, ref.last_frame)
-    stamp = ref.stamp if cut == _WHOLE else f"{ref.stamp}-{cut}"
-    texts = {name: _storable(text) for name, text in vars(ref).items() if isinstance(text, str)}
-    return replace(ref, **{**texts, "gloss": tuple(map(_storable, ref.gloss)), "stamp": stamp})
+    told = {name: _storable(text) for name in _TEXTS if (text := getattr(ref, name))}
+    told |= {"gloss": tuple(map(_storable, ref.gloss))}
+    if cut != _WHOLE:
+        told["stamp"] = f"{told['stamp']}-{cut}"
+    return ref if all(getattr(ref, name) == text for name, text in told.items()) else replace(ref, **told)
+
+
+_TEXTS = ("id", "path", "stamp", "category", "signer", "split")
 
 
 def _storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _sift(path: Path, refs: list[ClipRef], place: dict, done: np.ndarray, extractor: str, retry: bool) -> list[str]:
-    """Mark the clips that this shard holds as done; write it anew when rows must go or labels have changed.
+def _sift(directory: Path, refs: list[ClipRef], extractor: str, retry: bool) -> tuple[np.ndarray, list[str]]:
+    """(whether each clip is done, ids of rows whose clip is gone from the source).
 
-    Returns the ids of rows whose clip is gone from the source.
+    Shards of which rows must go, or whose labels have changed, are written anew.
     """
-    about = store.read_table(path, ["id", "stamp", "extractor", "error", *_KNOWN]).to_pylist()
-    keep, stale, gone = [], False, []
-    for row in about:
-        number = place.get(row["id"])
-        if number is None:
-            gone.append(row["id"])
-            keep.append(True)
+    rows, done = index.about(directory), np.zeros(len(refs), bool)
+    if not len(rows):
+        return done, []
+    said = _said(refs)
+    place = pc.index_in(rows["id"], value_set=said["id"])
+    said = said.take(place.combine_chunks())
+    there = _bools(place.is_valid())
+    same = _bools(pc.equal(rows["stamp"], said["stamp"])) & _bools(pc.equal(rows["extractor"], extractor))
+    if retry:
+        same &= ~_bools(rows["error"].is_valid())
+    keep = _first(rows["id"], same | ~there)
+    done[place.filter(pa.array(keep & there)).to_numpy()] = True
+    stale = there & np.logical_or.reduce([_differ(rows[name], said[name]) for name in _KNOWN])
+    _mend(directory, rows, said, keep, stale)
+    return done, rows["id"].filter(pa.array(keep & ~there)).to_pylist()
+
+
+def _said(refs: list[ClipRef]) -> pa.Table:
+    """What the source says of its clips: id, stamp and _KNOWN."""
+    columns = {name: [getattr(ref, name) for ref in refs] for name in ("id", "stamp", "category", "signer", "split")}
+    columns |= {"gloss": [ref.gloss for ref in refs], "source": [ref.path for ref in refs]}
+    schema = pa.schema([index.INDEX.field(name) for name in ("id", "stamp", *_KNOWN)])
+    return pa.Table.from_pydict(columns, schema)
+
+
+def _bools(column: pa.ChunkedArray) -> np.ndarray:
+    """(N,) bool; False for null."""
+    return column.fill_null(False).to_numpy()
+
+
+def _differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
+    """(N,) bool: where two columns of texts, or of lists of texts, do not hold the same."""
+    unlike = one.is_valid().to_numpy() != other.is_valid().to_numpy()
+    if pa.types.is_list(one.type):
+        unlike |= _differ(*(pc.list_value_length(column) for column in (one, other)))
+        one, other = (pc.binary_join(column, "\0") for column in (one, other))
+    return unlike | _bools(pc.not_equal(one, other))
+
+
+def _first(ids: pa.ChunkedArray, good: np.ndarray) -> np.ndarray:
+    """(N,) bool: the first row of each id, of those that are good."""
+    rows = np.flatnonzero(good)
+    codes = ids.combine_chunks().dictionary_encode().indices.to_numpy()[rows]
+    first = np.zeros(len(good), bool)
+    first[rows[np.unique(codes, return_index=True)[1]]] = True
+    return first
+
+
+def _mend(directory: Path, rows: pa.Table, said: pa.Table, keep: np.ndarray, stale: np.ndarray) -> None:
+    """Write the shards anew in which a row is not kept, or stale: with the kept rows only, labelled as is said."""
+    shards = rows["shard"].combine_chunks().dictionary_encode()
+    codes, names = shards.indices.to_numpy(), shards.dictionary.to_pylist()
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))  # the rows of a shard lie together
+    for start, end in zip(starts, [*starts[1:], len(codes)], strict=True):
+        if keep[start:end].all() and not stale[start:end].any():
             continue
-        ref = refs[number]
-        same = row["stamp"] == ref.stamp and row["extractor"] == extractor and not (retry and row["error"])
-        keep.append(bool(same and not done[number]))
-        done[number] |= same
-        said = dict(zip(_KNOWN, (list(ref.gloss), ref.category, ref.signer, ref.split, ref.path), strict=True))
-        stale |= any(row[name] != said[name] for name in _KNOWN)
-        row.update(said)
-    if stale or not all(keep):
-        _rewrite(path, about, keep)
-    return gone
+        part = slice(int(start), int(end))
+        path, mine = directory / names[codes[start]], rows.slice(part.start, part.stop - part.start)
+        labels = mine.to_pylist()
+        for row, told, wrong in zip(labels, said.slice(part.start, len(mine)).to_pylist(), stale[part], strict=True):
+            row.update({name: told[name] for name in _KNOWN} if wrong else {})
+        _rewrite(path, labels, keep[part])
 
 
-def _rewrite(path: Path, about: list[dict], keep: list[bool]) -> None:
-    """The shard with the kept rows only, labelled as `about` says; no file when none is kept."""
-    if not any(keep):
-        path.unlink()
-        return
-    table = store.read_table(path)
-    for name in _KNOWN:
-        index = table.schema.get_field_index(name)
-        field = table.schema.field(index)
-        table = table.set_column(index, field, pa.array([row[name] for row in about], field.type))
-    store.write_table(path, table.filter(pa.array(keep)))
+def _rewrite(path: Path, labels: list[dict], keep: np.ndarray) -> None:
+    """The shard's kept rows, labelled so, under another name; the shard itself goes."""
+    if keep.any():
+        table = store.read_table(path)
+        for name in _KNOWN:
+            place = table.schema.get_field_index(name)
+            field = table.schema.field(place)
+            table = table.set_column(place, field, pa.array([row[name] for row in labels], field.type))
+        content = [[row[name] for name in ("id", *_KNOWN)] for row, good in zip(labels, keep, strict=True) if good]
+        name = store.fingerprint([path.name, content])
+        store.write_table(path.with_name(f"shard-{name}.parquet"), table.filter(pa.array(keep)))
+    path.unlink()
 
 
 def _unit(clips: list[ClipRef], extractor: str) -> dict:
     # named by what is in it, so that no two units ever share a name
     name = store.fingerprint([[(ref.id, ref.stamp) for ref in clips], extractor])
-    return {"unit": name, "clips": json.dumps([asdict(ref) for ref in clips]), "count": len(clips)}
+    return {"unit": name, "clips": json.dumps([_told(ref) for ref in clips]), "count": len(clips)}
+
+
+def _told(ref: ClipRef) -> dict:
+    """What of a clip is not as by default."""
+    return {name: value for name, default in _FIELDS if (value := getattr(ref, name)) != default}
+
+
+_FIELDS = [(field.name, field.default) for field in fields(ClipRef)]
 
 
 def _even(todo: list[ClipRef], per_unit: int) -> Iterator[list[ClipRef]]:

@@ -9,11 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from tqdm import tqdm
 
 from raysign import skeleton, store
 from raysign.errors import ClipError, RaysignError, StoreError
+from raysign.extract import index
 from raysign.extract.journal import Journal
 from raysign.extract.plan import CLIPS_PER_UNIT, Plan, desk, plan, release
 from raysign.schema import LANDMARKS, ClipRef, Landmarks, landmarks_row, to_table
@@ -53,7 +56,7 @@ class Worker:
     def _fill(self, path: Path, unit: dict) -> None:
         """Read the unit's clips and write its shard."""
         self._read = self._read or self.reader()
-        refs = [ClipRef(**{**clip, "gloss": tuple(clip["gloss"])}) for clip in json.loads(unit["clips"])]
+        refs = [ClipRef(**{**clip, "gloss": tuple(clip.get("gloss", ()))}) for clip in json.loads(unit["clips"])]
         with closing(Journal(desk(self.directory) / self.run, unit["unit"], self.journal)) as journal:
             if journal.careful:
                 table = pa.concat_tables(self._kept_row(ref, journal) for ref in refs)
@@ -124,10 +127,10 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
     rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card like audit:
     what the source names and lacks, None for a source that names only what is there.
     """
-    table = _about(directory)
+    table = index.about(directory).sort_by("id")
     bad = table.filter(table["error"].is_valid())
     who = ["id", "source", "gloss", "signer"]
-    listed = bad.select([*who, "error"]).rename_columns([*who, "reason"])
+    listed = bad.select([*who, "error"]).rename_columns([*who, "reason"]).replace_schema_metadata(None)
     store.write_table(directory / "quarantine.parquet", listed)
     errors, sources = bad["error"].to_pylist(), bad["source"].to_pylist()
     reasons = Counter(map(_reason_class, errors, sources))
@@ -142,7 +145,7 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
     card = store.write_card(
         directory, "landmarks", work.extractor, config=config, dropped=dict(reasons.most_common()), seconds=seconds,
         counts={
-            "clips": len(good), "frames": sum(good["frames"].to_pylist()), "quarantined": len(bad),
+            "clips": len(good), "frames": int(good["frames"].to_numpy().sum()), "quarantined": len(bad),
             "damaged": len(good) - good["note"].null_count, "gone": len(work.gone),
         },
         run={"read": sum(row["clips"] for row in rows), "kept": work.kept, "recovered": work.recovered},
@@ -153,12 +156,6 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
     return card
 
 
-def _about(directory: Path) -> pa.Table:
-    """The small columns of all rows, sorted by id."""
-    columns = ["id", "source", "gloss", "signer", "layout", "frames", "seen", "note", "error"]
-    return store.read_columns(directory, *columns).sort_by("id").replace_schema_metadata(None)
-
-
 def _reason_class(error: str, source: str) -> str:
     """An error without what belongs to its clip alone: path, numbers, details in brackets."""
     return re.sub(r"\d+(\.\d+)?", "N", error.removeprefix(f"{source}: ").split(" (")[0])
@@ -167,10 +164,14 @@ def _reason_class(error: str, source: str) -> str:
 def _seen(good: pa.Table) -> dict:
     """Per part of the layout the mean share of frames in which it is seen, and each clip's shares when not too many."""
     sums, counts, clips = Counter(), Counter(), {}
-    for identity, layout, shares in zip(*(good[name].to_pylist() for name in ("id", "layout", "seen")), strict=True):
-        named = dict(zip((name for name, _ in skeleton.layout(layout).parts), shares or (), strict=False))
-        sums.update(named)
-        counts.update(named.keys())
+    for layout in good["layout"].unique().to_pylist():
+        some = good.filter(pc.equal(good["layout"], layout))
+        parts = [name for name, _ in skeleton.layout(layout).parts]
+        shares = pc.list_flatten(some["seen"]).to_numpy().reshape(len(some), len(parts))
+        sums.update(dict(zip(parts, shares.sum(0, dtype=float).tolist(), strict=True)))
+        counts.update(dict.fromkeys(parts, len(some)))
         if len(good) <= _LISTED:
-            clips[identity] = {name: round(share, 4) for name, share in named.items()}
+            rounded = np.round(shares.astype(float), 4).tolist()
+            told = (dict(zip(parts, row, strict=True)) for row in rounded)
+            clips.update(zip(some["id"].to_pylist(), told, strict=True))
     return {"mean": {name: round(sums[name] / counts[name], 4) for name in sums}, "clips": clips}

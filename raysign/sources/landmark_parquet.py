@@ -8,6 +8,7 @@ is not made up for: no schema says whether the camera or the writer left it out.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -108,7 +109,7 @@ def _marked(ref: ClipRef, options: Options) -> ClipRef:
     """`ref` with a stamp that also changes when the gloss map takes its sign in or out."""
     if options.gloss_map is None or _in_map(ref, options.gloss_map):
         return ref
-    return ClipRef(**{**vars(ref), "stamp": f"{ref.stamp}-unmapped"})
+    return replace(ref, stamp=f"{ref.stamp}-unmapped")
 
 
 def _in_map(ref: ClipRef, gloss_map: Path) -> bool:
