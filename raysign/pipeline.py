@@ -36,12 +36,12 @@ def landmarks(config: Config) -> dict:
 
     began = time.time()
     source = kind_module("source", config.source.kind)
-    refs = source.clips(config.source)
     media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
     workers = config.extract.workers or engine.cpus(config.ray)
     plan = planning.plan(
-        refs, config.landmarks_dir, extractor, retry=config.extract.retry_quarantined, workers=workers,
+        source.clips(config.source), config.landmarks_dir, extractor,  # held by nobody: there may be millions
+        retry=config.extract.retry_quarantined, workers=workers,
         per_unit=None if media else planning.CLIPS_PER_UNIT,
     )  # fmt: skip
     arguments = {
@@ -205,6 +205,27 @@ def summary(config: Config, layout: str | None = None, frames: int = 100, batch:
     from raysign.report import network
 
     return network.render(network.measure(config, *form.expected(config, layout), frames, batch, glosses))
+
+
+def plan(config: Config, machines: dict, seconds: float = 30.0):
+    """What the stages of the config will take, from a sample of its clips; writes nothing into `out`.
+
+    machines: cpus, gpus, cpu_price and gpu_price, None for what is not told: the CPUs are the cluster's then.
+    seconds: about how long to read the sample. Returns forecast.stages.Forecast.
+    """
+    from raysign.forecast.stages import Machines, forecast
+
+    refs = kind_module("source", config.source.kind).clips(config.source)
+    media = holds_media(config)
+    reader, extractor = _media_reader(config) if media else _file_reader(config)
+    given = Machines(**{**machines, "cpus": machines.get("cpus") or engine.cpus(config.ray)})
+    with tqdm(unit="clip", leave=False) as bar:
+
+        def told(what: str, clips: int) -> None:
+            bar.set_description_str(f"plan: trying {what}", refresh=False)
+            bar.update(clips)
+
+        return forecast(config, refs, reader, extractor, media, given, seconds, told)
 
 
 def run(config: Config) -> str:

@@ -26,6 +26,7 @@ ROOMS = [
     "report",
     "infer",
     "checks",
+    "forecast",
     "pipeline",
     "bench",
     "cli",

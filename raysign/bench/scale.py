@@ -41,6 +41,7 @@ def run(clips: int = 100_000, media: bool = True, cpus: int | None = None, out: 
         _files(place / "videos", clips)
         cluster = config.Ray.model_validate({"cpus": cpus})
         engine.connect(cluster)
+        print(f"{'driver':26} {'seconds':>10} {'CPU s':>8} {'memory MB':>10}")
         found = _measured(place, clips, media, engine.cpus(cluster))
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -58,33 +59,40 @@ def _files(folder: Path, clips: int) -> None:
 
 
 def _measured(place: Path, clips: int, media: bool, cpus: int) -> dict:
-    store_at, watch = place / "landmarks", Watch()
+    store_at, watch, cpu = place / "landmarks", Watch(), []
     options = {"workers": cpus, "per_unit": None if media else planning.CLIPS_PER_UNIT}
     offered = functools.partial(video_folder.clips, video_folder.Options(path=place / "videos"))
 
-    def fill(refs: Callable[[], list[ClipRef]], name: str, **more: Any) -> work.Plan:
+    def fill(chosen: Callable[[list[ClipRef]], list[ClipRef]], name: str, **more: Any) -> work.Plan:
         """A run as `pipeline.landmarks` does it; the clips it offers are held by nobody but the plan."""
-        plan = watch(f"plan {name}", lambda: planning.plan(refs(), store_at, "scale", **options, **more))
+        refs = [chosen(watch(f"list {name}", offered))]
+        plan = watch(f"plan {name}", lambda: planning.plan(refs.pop(), store_at, "scale", **options, **more))
         arguments = {"reader": reader, "directory": store_at, "extractor": "scale", "run": plan.run, "journal": media}
         rows = engine.stream(plan.units, work.Worker, arguments, actors=cpus if media else None)
         done = watch(f"run {name}", lambda: list(rows))
+        cpu.append(sum(row["cpu_seconds"] for row in done))
         watch(f"finish {name}", lambda: work.finish(store_at, plan, done, config={}, seconds=0.0))
         return plan
 
-    listed = watch("list", offered)
-    early = [ref for number, ref in enumerate(listed) if number % LATE]
-    first = fill(lambda: early, "of all")
-    last = fill(lambda: listed, "of 1 % more")
-    none = fill(lambda: listed, "of nothing")
-    again = fill(lambda: listed, "of the quarantined", retry=True)
-    counts = (len(early), clips - len(early), 0, store.read_table(store_at / "quarantine.parquet").num_rows)
+    first = fill(lambda refs: [ref for number, ref in enumerate(refs) if number % LATE], "of all")
+    last = fill(lambda refs: refs, "of 1 % more")
+    none = fill(lambda refs: refs, "of nothing")
+    again = fill(lambda refs: refs, "of the quarantined", retry=True)
+    late = -(-clips // LATE)
+    counts = (clips - late, late, 0, store.read_table(store_at / "quarantine.parquet").num_rows)
     assert tuple(plan.todo for plan in (first, last, none, again)) == counts, "a plan has miscounted"
     files = [path.stat().st_size for path in store_at.iterdir()]
+    names = ("seconds", "cpu_seconds", "peak_mb")
+    driver = {name: dict(zip(names, row, strict=True)) for name, row in watch.found.items()}
     return {
         "clips": clips, "media": media, "cpus": cpus, "units": len(first.units), "quarantined": counts[3],
-        "seconds": watch.seconds, "peak_mb": watch.megabytes, "files": len(files), "megabytes": round(sum(files) / 1e6),
+        "driver": driver, "peak_mb": max(row["peak_mb"] for row in driver.values()),
+        "files": len(files), "megabytes": round(sum(files) / 1e6, 1),
         "index_megabytes": round((store_at / "index.parquet").stat().st_size / 1e6, 1),
-        "engine_ms_per_clip_and_cpu": round(1000 * cpus * watch.seconds["run of all"] / len(early), 3),
+        "cpu_ms_per_clip": {
+            "worker": round(1000 * cpu[0] / (clips - late), 3),
+            "driver": round(1000 * driver["run of all"]["cpu_seconds"] / (clips - late), 3),
+        },
     }  # fmt: skip
 
 
@@ -100,28 +108,29 @@ def _read(ref: ClipRef) -> Landmarks:
 
 
 class Watch:
-    """Seconds and the most resident memory of this process, of each thing it is asked to do."""
+    """What each task costs this process: (seconds, CPU seconds, most resident memory in MB) by its name."""
 
     def __init__(self):
-        self.seconds, self.megabytes = {}, {}
+        self.found: dict[str, tuple[float, float, int]] = {}
 
     def __call__(self, name: str, task: Callable[[], Any]) -> Any:
-        over, most, began = threading.Event(), [_resident()], time.perf_counter()
+        over, most = threading.Event(), [_resident()]
 
         def look() -> None:
             while not over.wait(0.05):
-                most.append(max(most.pop(), _resident()))
+                most[0] = max(most[0], _resident())
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
+        began, cpu = time.perf_counter(), time.process_time()
         try:
             return task()
         finally:
-            self.seconds[name] = round(time.perf_counter() - began, 3)
+            spent, cpu = time.perf_counter() - began, time.process_time() - cpu
             over.set()
             thread.join()
-            self.megabytes[name] = round(max(most[0], _resident()))
-            print(f"{name:28} {self.seconds[name]:10.2f} s {self.megabytes[name]:8} MB", flush=True)
+            self.found[name] = round(spent, 2), round(cpu, 2), round(max(most[0], _resident()))
+            print("{:26} {:10.2f} {:8.2f} {:10}".format(name, *self.found[name]), flush=True)
 
 
 def _resident() -> float:
@@ -130,9 +139,10 @@ def _resident() -> float:
 
 def _print(found: dict) -> None:
     million = 1e6 / found["clips"]
-    print(f"{found['clips']} clips in {found['units']} units on {found['cpus']} CPUs: "
-          f"{found['files']} files, {found['megabytes']} MB, of which the index is {found['index_megabytes']} MB")  # fmt: skip
-    for name, seconds in found["seconds"].items():
-        print(f"{name:28} {seconds * million:10.1f} s a million clips")
-    print(f"raysign and Ray, without the kernel: {found['engine_ms_per_clip_and_cpu']} ms of a CPU a clip")
+    print(f"{found['clips']} clips in {found['units']} units on {found['cpus']} CPUs")
+    print(f"{found['files']} files, {found['megabytes']} MB; {found['index_megabytes']} MB of them are the index")
+    for name, row in found["driver"].items():
+        print(f"{name:26} {row['seconds'] * million:10.1f} s a million clips")
+    each = ", ".join(f"{name} {spent} ms" for name, spent in found["cpu_ms_per_clip"].items())
+    print(f"CPU of a clip but for the kernel: {each}; most memory of the driver: {found['peak_mb']} MB")
     print(json.dumps(found))

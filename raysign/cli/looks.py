@@ -1,5 +1,6 @@
 """Verbs that look at what is there: settings, data, pictures, curves."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -72,6 +73,28 @@ def analyze(where: tuple[str, ...], out: Path | None):
     for line in pipeline.analyze(places, out):
         click.echo(line)
     click.echo(f"picture: {out}")
+
+
+_PRICE = click.FloatRange(min=0)
+
+
+@verb()
+@click.option("--cpus", type=click.IntRange(min=1), help="to plan for; default: this cluster's")
+@click.option("--gpus", type=click.IntRange(min=0), help="to train on; default: those of this machine")
+@click.option("--cpu-price", type=_PRICE, help="of a CPU for an hour, in any currency")
+@click.option("--gpu-price", type=_PRICE, help="of a GPU for an hour")
+@click.option("--seconds", type=click.FloatRange(min=0), default=30, show_default=True, help="of reading the sample")
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+def plan(config, seconds: float, as_json: bool, **machines):
+    """What will it take? Hours, disk, memory and money of each stage, predicted from a sample of the CONFIG's clips.
+
+    Nothing is written but to a temporary folder.
+    """
+    from raysign import pipeline
+    from raysign.forecast import words
+
+    found = pipeline.plan(config, machines, seconds)
+    click.echo(json.dumps(found.as_dict()) if as_json else words.render(found))
 
 
 @verb("config", base=NO_DATA)

@@ -202,9 +202,15 @@ def _even(todo: list[ClipRef], per_unit: int) -> Iterator[list[ClipRef]]:
         yield todo[start : start + per_unit]
 
 
+def size_of(ref: ClipRef) -> int:
+    """Bytes of the clip's file, as its stamp tells; 0 where it does not."""
+    head = ref.stamp.partition("-")[0]
+    return int(head) if head.isdigit() else 0
+
+
 def _balanced(todo: list[ClipRef], workers: int) -> Iterator[list[ClipRef]]:
     """Units of at most 16 files and about an eighth of a worker's share of the bytes, the largest files first."""
-    sizes = {ref.id: int(head) if (head := ref.stamp.partition("-")[0]).isdigit() else 0 for ref in todo}
+    sizes = {ref.id: size_of(ref) for ref in todo}
     most, share = max(1, min(_MOST_FILES, len(todo) // (8 * workers))), sum(sizes.values()) / (8 * workers)
     unit, held = [], 0
     for ref in sorted(todo, key=lambda ref: (-sizes[ref.id], ref.id)):
