@@ -31,8 +31,8 @@ def about(directory: Path) -> pa.Table:
     path = directory / "index.parquet"
     known = store.read_table(path) if path.exists() else INDEX.empty_table()
     names = pa.array([shard.name for shard in store.shards(directory)], pa.string())
-    kept = known.filter(pc.is_in(known["shard"], value_set=names))
-    fresh = names.filter(pc.invert(pc.is_in(names, value_set=kept["shard"].unique()))).to_pylist()
+    kept = known.filter(pc.is_in(known["shard"], value_set=names))  # pyright: ignore
+    fresh = names.filter(pc.invert(pc.is_in(names, value_set=kept["shard"].unique()))).to_pylist()  # pyright: ignore
     if not fresh and len(kept) == len(known):
         return known
     table = pa.concat_tables([kept, *_read(directory, fresh)]).combine_chunks().replace_schema_metadata(INDEX.metadata)

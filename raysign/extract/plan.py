@@ -109,10 +109,10 @@ def _sift(directory: Path, refs: list[ClipRef], extractor: str, retry: bool) -> 
     if not len(rows):
         return done, []
     said = _said(refs)
-    place = pc.index_in(rows["id"], value_set=said["id"])
+    place = pc.index_in(rows["id"], value_set=said["id"])  # pyright: ignore
     said = said.take(place.combine_chunks())
     there = _bools(place.is_valid())
-    same = _bools(pc.equal(rows["stamp"], said["stamp"])) & _bools(pc.equal(rows["extractor"], extractor))
+    same = _bools(pc.equal(rows["stamp"], said["stamp"])) & _bools(pc.equal(rows["extractor"], extractor))  # pyright: ignore
     if retry:
         same &= ~_bools(rows["error"].is_valid())
     keep = _first(rows["id"], same | ~there)
@@ -139,9 +139,9 @@ def _differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
     """(N,) bool: where two columns of texts, or of lists of texts, do not hold the same."""
     unlike = one.is_valid().to_numpy() != other.is_valid().to_numpy()
     if pa.types.is_list(one.type):
-        unlike |= _differ(*(pc.list_value_length(column) for column in (one, other)))
-        one, other = (pc.binary_join(column, "\0") for column in (one, other))
-    return unlike | _bools(pc.not_equal(one, other))
+        unlike |= _differ(*(pc.list_value_length(column) for column in (one, other)))  # pyright: ignore
+        one, other = (pc.binary_join(column, "\0") for column in (one, other))  # pyright: ignore
+    return unlike | _bools(pc.not_equal(one, other))  # pyright: ignore
 
 
 def _first(ids: pa.ChunkedArray, good: np.ndarray) -> np.ndarray:

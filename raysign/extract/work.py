@@ -165,9 +165,9 @@ def _seen(good: pa.Table) -> dict:
     """Per part of the layout the mean share of frames in which it is seen, and each clip's shares when not too many."""
     sums, counts, clips = Counter(), Counter(), {}
     for layout in good["layout"].unique().to_pylist():
-        some = good.filter(pc.equal(good["layout"], layout))
+        some = good.filter(pc.equal(good["layout"], layout))  # pyright: ignore
         parts = [name for name, _ in skeleton.layout(layout).parts]
-        shares = pc.list_flatten(some["seen"]).to_numpy().reshape(len(some), len(parts))
+        shares = pc.list_flatten(some["seen"]).to_numpy().reshape(len(some), len(parts))  # pyright: ignore
         sums.update(dict(zip(parts, shares.sum(0, dtype=float).tolist(), strict=True)))
         counts.update(dict.fromkeys(parts, len(some)))
         if len(good) <= _LISTED:

@@ -90,7 +90,7 @@ def forecast(
     if len(glosses) < 2:
         raise SourceError(f"{config.source.kind}: found {len(glosses)} gloss, expected 2 or more to train on")
     columns = ([getattr(ref, name) for ref in labelled] for name in ("id", "gloss", "signer", "split"))
-    splits = split.assign(*columns, config.split, config.seed).names
+    splits = split.assign(*columns, config.split, config.seed).names  # pyright: ignore[reportCallIssue]
     categories = sorted({ref.category for ref in labelled if ref.category})
     with tempfile.TemporaryDirectory(prefix="raysign-plan-") as folder:
         place, name = Path(folder), "extract" if media else "import"
