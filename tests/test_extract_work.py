@@ -198,6 +198,44 @@ def test_units_of_media_take_the_largest_files_first_and_share_them_out(tmp_path
     assert max(map(len, units)) <= 16
 
 
+def test_units_of_very_many_media_are_larger_rather_than_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("raysign.extract.plan._MOST_UNITS", 10)
+    assert [unit["count"] for unit in work.plan(refs(*map(str, range(400))), tmp_path / "40", "e1").units] == [40] * 10
+    sizes = [unit["count"] for unit in work.plan(refs(*map(str, range(4000))), tmp_path / "64", "e1").units]
+    assert max(sizes) == work.CLIPS_PER_UNIT
+
+
+def test_a_store_whose_rows_are_all_known_is_not_read(tmp_path):
+    _, card, _ = extract(tmp_path, refs("a", "b", "bad"))
+    for shard in store.shards(tmp_path):
+        shard.write_bytes(b"")
+    again = extract(tmp_path, refs("a", "b", "bad"))
+    assert (again[0].kept, again[1]["counts"]) == (3, card["counts"])
+
+
+def test_an_index_that_is_lost_or_behind_is_made_again(tmp_path):
+    extract(tmp_path, refs("a", "b"))
+    behind = (tmp_path / "index.parquet").read_bytes()
+    extract(tmp_path, refs("a", "b", "c"))
+    whole = store.read_table(tmp_path / "index.parquet").sort_by("id")
+    assert whole["id"].to_pylist() == ["a", "b", "c"]
+    (tmp_path / "index.parquet").write_bytes(behind)
+    assert extract(tmp_path, refs("a", "b", "c"))[2] == []
+    (tmp_path / "index.parquet").unlink()
+    assert extract(tmp_path, refs("a", "b", "c"))[2] == []
+    assert store.read_table(tmp_path / "index.parquet").sort_by("id").equals(whole)
+
+
+def test_a_clip_that_is_stored_twice_is_kept_once(tmp_path):
+    extract(tmp_path, refs("a", "b"))
+    for number, shard in enumerate(store.shards(tmp_path)):
+        (tmp_path / f"shard-twin{number}.parquet").write_bytes(shard.read_bytes())
+    for offered, gone in (refs("a"), 1), (refs("a", "b"), 0):
+        plan, _, calls = extract(tmp_path, offered)
+        assert (calls, len(plan.gone)) == ([], gone)
+        assert sorted(store.read_columns(tmp_path, "id")["id"].to_pylist()) == ["a", "b"]
+
+
 def test_units_of_landmark_files_are_the_same_however_many_workers_there_are(tmp_path):
     offered = refs(*(str(n) for n in range(150)))
     one = work.plan(offered, tmp_path, "e1", workers=1, per_unit=work.CLIPS_PER_UNIT)

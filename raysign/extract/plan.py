@@ -25,6 +25,7 @@ from raysign.schema import ClipRef
 
 CLIPS_PER_UNIT = 64  # of files that hold landmarks already; the same on every cluster, so that shards are too
 _MOST_FILES = 16  # of a unit of videos or images
+_MOST_UNITS = 20_000  # beyond it a unit has more files, up to CLIPS_PER_UNIT: each costs Ray tens of milliseconds
 _KNOWN = ("gloss", "category", "signer", "split", "source")  # what the source says of a clip, without reading it
 
 
@@ -209,9 +210,12 @@ def size_of(ref: ClipRef) -> int:
 
 
 def _balanced(todo: list[ClipRef], workers: int) -> Iterator[list[ClipRef]]:
-    """Units of at most 16 files and about an eighth of a worker's share of the bytes, the largest files first."""
+    """Units of about an eighth of a worker's share of the bytes, the largest files first; of 16 files at most, or
+    more where there are very many.
+    """
     sizes = {ref.id: size_of(ref) for ref in todo}
-    most, share = max(1, min(_MOST_FILES, len(todo) // (8 * workers))), sum(sizes.values()) / (8 * workers)
+    files = min(CLIPS_PER_UNIT, max(_MOST_FILES, len(todo) // _MOST_UNITS))
+    most, share = max(1, min(files, len(todo) // (8 * workers))), sum(sizes.values()) / (8 * workers)
     unit, held = [], 0
     for ref in sorted(todo, key=lambda ref: (-sizes[ref.id], ref.id)):
         unit.append(ref)
