@@ -35,7 +35,7 @@ def about(directory: Path) -> pa.Table:
     fresh = names.filter(pc.invert(pc.is_in(names, value_set=kept["shard"].unique()))).to_pylist()  # pyright: ignore
     if not fresh and len(kept) == len(known):
         return known
-    table = pa.concat_tables([kept, *_read(directory, fresh)]).combine_chunks().replace_schema_metadata(INDEX.metadata)
+    table = pa.concat_tables([kept, *_read(directory, fresh)]).replace_schema_metadata(INDEX.metadata)
     store.write_table(path, table)
     return table
 

@@ -127,15 +127,15 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
     rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card like audit:
     what the source names and lacks, None for a source that names only what is there.
     """
-    table = index.about(directory).sort_by("id")
-    bad = table.filter(table["error"].is_valid())
+    table = index.about(directory)
+    bad = table.filter(table["error"].is_valid()).sort_by("id")
     who = ["id", "source", "gloss", "signer"]
     listed = bad.select([*who, "error"]).rename_columns([*who, "reason"]).replace_schema_metadata(None)
     store.write_table(directory / "quarantine.parquet", listed)
     errors, sources = bad["error"].to_pylist(), bad["source"].to_pylist()
     reasons = Counter(map(_reason_class, errors, sources))
     examples = dict(zip(map(_reason_class, errors, sources), errors, strict=True))
-    good = table.filter(table["error"].is_null())
+    good = table.select(["id", "layout", "frames", "seen", "note"]).filter(table["error"].is_null())
     frames, cpu = sum(row["frames"] for row in rows), sum(row["cpu_seconds"] for row in rows)
     speed = {
         "frames": frames,
