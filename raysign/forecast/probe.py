@@ -125,9 +125,13 @@ def good(place: Path) -> np.ndarray:
 def clips(place: Path, good: np.ndarray, config: Config) -> Sampled:
     """Prepare the sample's good clips, in shards drawn from them anew; leaves these in `place/clips`.
 
-    SourceError when the recipe takes none of them.
+    SourceError when none has a gloss, or the recipe takes none of them.
     """
     table = store.read_table(place / "all" / "shard-all.parquet")
+    glosses = table["gloss"].to_pylist()
+    good = good[[bool(glosses[row]) for row in good]]
+    if not len(good):
+        raise SourceError(f"none of the {len(table)} clips of the sample has a gloss; there is nothing to train on")
     rng, source = np.random.default_rng(config.seed), place / "drawn"
     for number in range(_SHARDS + 1):  # one to wake up with
         drawn = good[rng.integers(len(good), size=_ROWS)]
