@@ -6,10 +6,10 @@ leaf. What sections are made of, and how a section's `kind` brings its own optio
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, WrapValidator, field_validator
 
 from raysign.errors import ConfigError, nearest
 from raysign.kinds import (
@@ -92,15 +92,45 @@ class Augment(Section):
     drop_area: float = Field(0.0, ge=0, le=1, description="chance that a rectangle of the image goes unseen")
 
 
+class Workers(Section):
+    """A number of workers that follows the machines there are."""
+
+    min: int = Field(1, ge=1, description="fewest that training goes on with")
+    max: int = Field(ge=1, description="most that are used")
+
+    @field_validator("max")
+    @classmethod
+    def _is_no_less(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("min", 1):
+            raise ValueError("expected no less than min")
+        return value
+
+
+def _workers(value: Any, _: Any) -> int | Workers:
+    """A number, or `Workers` of {min, max}."""
+    if isinstance(value, dict):
+        return validated(Workers, value, "train.workers.")
+    if isinstance(value, Workers) or (type(value) is int and value >= 0):
+        return value
+    raise ValueError("expected a number of workers from 0, or {min: 1, max: 4}")
+
+
 class Train(Section):
     """The training loop."""
 
     # where
-    workers: int = Field(1, ge=0, description="Ray Train workers; 0 runs the same loop in this process, without Ray")
+    workers: Annotated[int | Workers, WrapValidator(_workers)] = Field(
+        1,
+        description="Ray Train workers; {min: 1, max: 4}: as many as there is room for while machines come and go; "
+        "0 runs the same loop in this process, without Ray",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU when there is one")
     cpus_per_worker: int | None = Field(None, ge=1, description="CPUs of each worker; None shares all of them out")
     memory_gb: float = Field(4.0, gt=0, description="a worker's clips stay on the device up to this size, else stream")
     max_failures: int = Field(2, ge=0, description="worker or node losses survived by going on from a checkpoint")
+    node_wait: int = Field(
+        120, ge=0, description="seconds to wait for machines when too few are left or an autoscaler starts them"
+    )
     # how long
     smoke: bool = Field(
         False, description="one epoch over one batch of each split, to see that all works; earlier results stay"
@@ -162,6 +192,16 @@ class Train(Section):
     checkpoint_every: int = Field(5, ge=1, description="epochs between them")
     keep_checkpoints: int = Field(2, ge=1, description="newest ones kept")
 
+    @property
+    def fewest(self) -> int:
+        """Workers that training needs."""
+        return self.workers if isinstance(self.workers, int) else self.workers.min
+
+    @property
+    def most(self) -> int:
+        """Workers that training can use."""
+        return self.workers if isinstance(self.workers, int) else self.workers.max
+
     @field_validator("epochs")
     @classmethod
     def _is_one_of_a_smoke_test(cls, value: int, info: ValidationInfo) -> int:
@@ -216,6 +256,7 @@ class Ray(Section):
 
     address: str | None = Field(None, description="cluster to join; None takes RAY_ADDRESS, else starts one here")
     cpus: int | None = Field(None, ge=1, description="CPUs of a cluster started here; None takes all")
+    head_wait: float = Field(30, gt=0, description="seconds to wait for a head that does not answer, then to end")
 
 
 class Config(Section):

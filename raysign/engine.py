@@ -8,12 +8,23 @@ import logging
 import os
 import re
 import secrets
+import socket
+import sys
+import threading
+import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from raysign import config, errors
 from raysign.errors import RaysignError
+
+GROUP_WAIT = 15  # seconds
+LOOK = 1.0  # seconds between two looks at the cluster's head
 
 
 def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str, str] | None = None) -> None:
@@ -34,6 +45,8 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else warnings of its own inside a run that is well
     # a worker that waits for its turn would otherwise be asked for its health every 2 s, and each report waits for it
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
+    # a group of workers for which there is no room, as after the loss of a node, is thought over this often
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(GROUP_WAIT))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         with warnings.catch_warnings():
@@ -49,6 +62,29 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
     quiet()
+    arguments = (ray.get_runtime_context().gcs_address, settings.head_wait)
+    threading.Thread(target=_watch, args=arguments, name="raysign-watch", daemon=True).start()
+
+
+def _watch(address: str, wait: float) -> None:
+    """End this process with a line when the cluster's head has not answered for so many seconds.
+
+    Ray itself would wait a minute and then abort the process, whose calls never return, with a dump of its own.
+    """
+    import ray
+
+    host, _, port = address.rpartition(":")
+    seen = time.monotonic()
+    while ray.is_initialized() and ray.get_runtime_context().gcs_address == address:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=wait):
+                seen = time.monotonic()
+        except OSError:
+            if time.monotonic() - seen > wait and ray.is_initialized():
+                step = "start Ray again; the same command goes on where it stopped"
+                print(f"raysign: Ray at {address}: its head has gone; {step}", file=sys.stderr, flush=True)
+                os._exit(1)
+        time.sleep(LOOK)
 
 
 def quiet() -> None:
@@ -72,8 +108,31 @@ def cpus(settings: config.Ray) -> int:
 
     if ray.is_initialized() or settings.address or os.environ.get("RAY_ADDRESS"):
         connect(settings)
-        return _in_use()
+        return max(1, int(sum(machine.get("CPU", 0) for machine in machines())))
     return settings.cpus or usable_cpus()
+
+
+BOOTSTRAP = Path("~/ray_bootstrap_config.yaml")  # what `ray up` leaves on a head: the settings of its autoscaler
+
+
+def machines(alive: bool = False) -> list[dict[str, float]]:
+    """Resources of each machine of the cluster: those alive and, unless only they are wanted, those that the
+    autoscaler of `ray up` may start.
+    """
+    import ray
+
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    found = [node["Resources"] for node in nodes]
+    told = BOOTSTRAP.expanduser()
+    if alive or not told.exists():
+        return found
+    cluster = yaml.safe_load(told.read_text(encoding="utf-8"))
+    groups, more = Counter(node["Labels"].get("ray.io/node-group") for node in nodes), []
+    for name, kind in cluster["available_node_types"].items():
+        if name != cluster["head_node_type"]:
+            most = kind.get("max_workers", cluster.get("max_workers", 0))
+            more += [kind.get("resources", {})] * (most - groups[name])
+    return found + more[: max(0, cluster.get("max_workers", 0) + 1 - len(nodes))]
 
 
 def usable_cpus() -> int:

@@ -337,7 +337,7 @@ def demo_config(out: Path) -> Config:
 def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
     """The manifest rows of the units, worked on by the cluster; no cluster is started for nothing to do."""
     if units:
-        engine.connect(config.ray, dashboard=config.train.workers > 0)  # training may follow on the same cluster
+        engine.connect(config.ray, dashboard=config.train.most > 0)  # training may follow on the same cluster
         yield from engine.stream(units, worker, arguments, actors=actors)
 
 

@@ -6,10 +6,14 @@ a name and a folder of its own each time, so nothing Ray left behind can be mist
 """
 
 import logging
+import math
 import os
 import shutil
 import sys
+import threading
+import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -21,8 +25,7 @@ from raysign.clips.batch import Listing, Resident, Streamed, listing
 from raysign.config import Config
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
 from raysign.kinds import kind_module
-from raysign.learn import bundle, checkpoint, compute, loop, recogniser, reporters, transfer
-from raysign.learn.history import read_metrics
+from raysign.learn import bundle, checkpoint, compute, history, loop, recogniser, reporters, transfer
 from raysign.learn.labels import Labels, of_card
 from raysign.learn.tracking import Tracker
 from raysign.skeleton import of_dict
@@ -34,11 +37,14 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE", "MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "2000000000", "MALLOC_TOP_PAD_": "268435456",
 }  # fmt: skip
+RESIZE = 20  # seconds between two looks for room for more workers; a group that grows goes on from a checkpoint
+LOOK = 2.0  # seconds between two looks for room for the fewest
 FAILED = "failed.json"  # what a worker that met an error for the user leaves behind
 SECTIONS = ("prepare", "augment", "model", "task", "train")
 # Settings of the training that do not change its result.
 FREE = {
-    "workers", "device", "cpus_per_worker", "checkpoint_every", "keep_checkpoints", "max_failures", "restart",
+    "workers", "device", "cpus_per_worker", "checkpoint_every", "keep_checkpoints", "max_failures", "node_wait",
+    "restart",
     "compile",
 }  # fmt: skip
 
@@ -73,7 +79,7 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
     tracker = tracker or Tracker(config, directory, _tags(card, directory))
     status = "KILLED"
     try:
-        run = _run_here if config.train.workers == 0 else _run_on_ray
+        run = _run_here if config.train.most == 0 else _run_on_ray
         run(config, clips_dir, directory, tracker)
         made, state = _write_bundle(config, card, directory)
         tracker.finish("FINISHED", made, state["best"]["metrics"])
@@ -127,8 +133,9 @@ def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, di
 # ---------------------------------------------------------------- what every worker does
 
 
-def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.Reporter, device: torch.device) -> None:
-    """Load the clips, build the network and train it: all of a worker's life."""
+def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.Reporter, device: torch.device,
+         run: str = "") -> None:  # fmt: skip
+    """Load the clips, build the network and train it: all of a worker's life. run: as `loop.fit`."""
     card = store.read_card(clips_dir)
     if card is None:
         raise StoreError(f"{clips_dir}: not to be seen from a worker; put `out` on storage that all nodes share")
@@ -147,7 +154,7 @@ def work(config: Config, clips_dir: Path, directory: Path, reporter: reporters.R
     if config.train.start_from:
         transfer.start_from(network, config.train.start_from, config.train.ignore)
     with compute.deterministic(config.train.deterministic):
-        loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter)
+        loop.fit(config, network, splits["train"], splits.get("val"), augment, directory, reporter, run)
 
 
 def _split(found: Listing, labels: Labels, config: Config, fits: bool, device: torch.device) -> loop.Split:
@@ -169,7 +176,7 @@ def _run_here(config: Config, clips_dir: Path, directory: Path, tracker: reporte
         torch.set_num_threads(config.train.cpus_per_worker)
     reporter = reporters.Local(config.train.epochs, tracker.log)
     try:
-        work(config, clips_dir, directory, reporter, torch.device("cuda" if gpu else "cpu"))
+        work(config, clips_dir, directory, reporter, torch.device("cuda" if gpu else "cpu"), history.begin(directory))
     finally:
         reporter.close()
 
@@ -183,9 +190,9 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     engine.connect(config.ray, dashboard=True)
     cpus, gpu = resources(config.train)
     (directory / FAILED).unlink(missing_ok=True)
-    told = len(read_metrics(directory)) if checkpoint.saved(directory) else 0
+    told = len(history.read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
-    follow = reporters.Follow(lambda: read_metrics(directory), reporter, int(min(told, tracker.told)))
+    follow = reporters.Follow(lambda: history.read_metrics(directory), reporter, int(min(told, tracker.told)))
     try:
         _fit(config, clips_dir, directory, cpus, gpu)
     finally:
@@ -201,6 +208,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
+    train = config.train
     each: dict[str, float] = {"CPU": cpus, **({"GPU": 1} if gpu else {})}
     trainer = TorchTrainer(
         _worker,
@@ -208,24 +216,62 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
             "config": config.model_dump(mode="json"),
             "clips": str(clips_dir),
             "into": str(directory),
+            "run": history.begin(directory),
             "cpus": cpus,
         },
-        scaling_config=ScalingConfig(num_workers=config.train.workers, use_gpu=gpu, resources_per_worker=each),
+        scaling_config=ScalingConfig(
+            num_workers=train.most if train.most == train.fewest else (train.fewest, train.most),
+            elastic_resize_monitor_interval_s=RESIZE,
+            use_gpu=gpu,
+            resources_per_worker=each,
+        ),
         run_config=RunConfig(
             name=uuid.uuid4().hex,
             storage_path=str(directory / "ray"),
-            failure_config=FailureConfig(max_failures=config.train.max_failures, controller_failure_limit=1),
+            # room is looked for by `_in_a_thread`; what else keeps a group from starting is tried as long
+            failure_config=FailureConfig(
+                max_failures=train.max_failures, controller_failure_limit=1 + train.node_wait // engine.GROUP_WAIT
+            ),
             worker_runtime_env={"env_vars": ENVIRONMENT},
         ),
     )
     try:
-        trainer.fit()
+        _in_a_thread(trainer.fit, train, cpus, gpu)
     except (TrainingFailedError, RayActorError) as error:
         if not (directory / FAILED).exists():
             reason = [line for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
             raise TrainError(
                 f"{directory}: Ray Train gave up ({reason[0].strip()}); the same command goes on where it stopped"
             ) from error
+
+
+def _in_a_thread(fit: Callable, train: configs.Train, cpus: int, gpu: bool) -> None:
+    """Call `fit` and wait for its end, no longer than `train.node_wait` while the cluster has no room for it.
+
+    In a thread, for in the main one Ray takes the user's interrupts for itself. TrainError when there was no room.
+    """
+    trouble: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            fit()
+        except BaseException as error:  # handed on below
+            trouble.append(error)
+
+    thread = threading.Thread(target=call, name="raysign-fit", daemon=True)
+    thread.start()
+    roomy = time.monotonic()
+    while thread.is_alive():
+        thread.join(LOOK)
+        if room(engine.machines(alive=True), cpus, gpu) >= train.fewest:
+            roomy = time.monotonic()
+        elif time.monotonic() - roomy > train.node_wait + LOOK:
+            raise TrainError(
+                f"train.workers: the cluster has had no room for {train.fewest} of {cpus} CPUs for {train.node_wait} "
+                "seconds (train.node_wait); add nodes, the same command goes on where it stopped"
+            )
+    if trouble:
+        raise trouble[0]
 
 
 def _worker(settings: dict) -> None:
@@ -240,30 +286,40 @@ def _worker(settings: dict) -> None:
     config = configs.load(base=settings["config"])
     try:
         device = get_device()
-        work(config, Path(settings["clips"]), directory, reporters.Train(ray.train.report), device)  # pyright: ignore[reportArgumentType]
+        reporter = reporters.Train(ray.train.report)  # pyright: ignore[reportArgumentType]
+        work(config, Path(settings["clips"]), directory, reporter, device, settings["run"])
+    except history.TakenOverError:
+        raise
     except RaysignError as error:
         store.write_json(directory / FAILED, {"error": str(error)})
         raise
 
 
 def resources(train: configs.Train) -> tuple[int, bool]:
-    """(CPUs of each worker, whether each has a GPU), all CPUs of the cluster shared out unless the config says less.
+    """(CPUs of each worker, whether each has a GPU), all CPUs of the cluster shared out among the largest group of
+    workers that there is room for, unless the config says less.
 
-    TrainError when the cluster is too small: Ray would wait for ever for another node.
+    Counts machines that an autoscaler may start. TrainError when there would never be room for the fewest.
     """
-    import ray
-
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = sum(int(node.get("GPU", 0)) for node in nodes)
-    gpu = train.device == "cuda" or (train.device == "auto" and gpus >= train.workers)
-    if gpu and gpus < train.workers:
-        raise TrainError(f"train.workers: found {train.workers}, expected at most {gpus}, the cluster's GPUs; "
+    machines = engine.machines()
+    gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
+    gpu = train.device == "cuda" or (train.device == "auto" and gpus >= train.fewest)
+    if gpu and gpus < train.fewest:
+        raise TrainError(f"train.workers: found {train.fewest}, expected at most {gpus}, the cluster's GPUs; "
                          "lower it or use train.device=cpu")  # fmt: skip
-    places = [(int(node.get("CPU", 0)), int(node.get("GPU", 0)) if gpu else train.workers) for node in nodes]
-    most = max((cpus for cpus, _ in places), default=0)
-    for cpus in [train.cpus_per_worker] if train.cpus_per_worker else range(most, 0, -1):
-        if sum(min(have // cpus, slots) for have, slots in places) >= train.workers:
-            return cpus, gpu
-    total = sum(cpus for cpus, _ in places)
-    wanted = f"{train.workers} workers of {train.cpus_per_worker or 1} CPUs"
-    raise TrainError(f"train.workers: found {wanted}, but the cluster has {total} CPUs on {len(nodes)} nodes; lower it")
+    most = max((int(machine.get("CPU", 0)) for machine in machines), default=0)
+    for workers in range(train.most, train.fewest - 1, -1):
+        for cpus in [train.cpus_per_worker] if train.cpus_per_worker else range(most, 0, -1):
+            if room(machines, cpus, gpu) >= workers:
+                return cpus, gpu
+    total = sum(int(machine.get("CPU", 0)) for machine in machines)
+    wanted = f"{train.fewest} workers of {train.cpus_per_worker or 1} CPUs"
+    raise TrainError(
+        f"train.workers: found {wanted}, but the cluster has {total} CPUs on {len(machines)} nodes; lower it"
+    )
+
+
+def room(machines: list[dict[str, float]], cpus: int, gpu: bool) -> int:
+    """How many workers of so many CPUs, and a GPU each or none, the machines hold."""
+    fit = [(machine.get("CPU", 0) // cpus, machine.get("GPU", 0) if gpu else math.inf) for machine in machines]
+    return int(sum(min(pair) for pair in fit))

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
 from raysign import store
+from raysign.errors import TrainError
 
 FILE = "metrics.csv"
 
@@ -29,6 +31,23 @@ def append(directory: Path, row: dict) -> None:
         file.seek(0)
         columns = next(csv.reader([file.readline()]), [])
         _write(file, columns or list(row), [row], header=not columns)
+
+
+def begin(directory: Path) -> str:
+    """Name of a run that fills the directory from now on, instead of all before it."""
+    run = secrets.token_hex(4)
+    store.write_bytes(directory / "run", run.encode())
+    return run
+
+
+def require_current(directory: Path, run: str) -> None:
+    """TrainError when another run fills the directory: a worker can outlive its killed driver for a while."""
+    if run and (directory / "run").read_text() != run:
+        raise TakenOverError(f"{directory}: another run of the same training has taken over; wait for that one to end")
+
+
+class TakenOverError(TrainError):
+    """What a worker meets whose run is over."""
 
 
 def forget_after(directory: Path, epoch: int) -> None:

@@ -77,14 +77,16 @@ class State:
 
 
 def fit(config: configs.Config, network: Recogniser, train: Split, val: Split | None, augment: Augment,
-        directory: Path, reporter: Reporter) -> None:  # fmt: skip
+        directory: Path, reporter: Reporter, run: str = "") -> None:  # fmt: skip
     """Train until `best.ended` says why not to go on, beginning from the newest checkpoint in `directory`.
 
     Leaves `checkpoints/` (the last one always there) and `metrics.csv`, a row an epoch, in `directory`, which all
-    workers share. Reseeds torch's generators. TrainError when the loss is not finite.
+    workers share. Reseeds torch's generators. run: as `history.begin` gave it; empty when no other can be there.
+    TrainError when the loss is not finite, or another run has begun.
     """
     best.check(config.train, network.task.METRICS, val is not None)
     state = _begin(config, network, train)
+    history.require_current(directory, run)
     _resume(state, directory)
     while not state.ended:
         began = time.perf_counter()
@@ -101,6 +103,7 @@ def fit(config: configs.Config, network: Recogniser, train: Split, val: Split | 
             "seconds": time.perf_counter() - began, **_memory(train.targets.device),
         }  # fmt: skip
         save = state.epoch % config.train.checkpoint_every == 0 or bool(state.ended)
+        history.require_current(directory, run)
         if group()[0] == 0:
             if hasattr(network.task, "watch"):  # first, so that what it refuses is not kept and taken for finished
                 network.task.watch(metrics)
