@@ -23,7 +23,7 @@ import yaml
 from raysign import config, errors
 from raysign.errors import RaysignError
 
-GROUP_WAIT = 15  # seconds
+GROUP_WAIT = 15  # seconds that Ray Train waits for a group's place before it thinks it over
 LOOK = 1.0  # seconds between two looks at the cluster's head
 
 
@@ -62,11 +62,15 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
     quiet()
-    arguments = (ray.get_runtime_context().gcs_address, settings.head_wait)
+    _watched.append(ray.get_runtime_context().gcs_address)
+    arguments = (len(_watched), _watched[-1], settings.head_wait)
     threading.Thread(target=_watch, args=arguments, name="raysign-watch", daemon=True).start()
 
 
-def _watch(address: str, wait: float) -> None:
+_watched: list[str] = []  # heads that this process has joined, the newest last
+
+
+def _watch(number: int, address: str, wait: float) -> None:
     """End this process with a line when the cluster's head has not answered for so many seconds.
 
     Ray itself would wait a minute and then abort the process, whose calls never return, with a dump of its own.
@@ -75,7 +79,7 @@ def _watch(address: str, wait: float) -> None:
 
     host, _, port = address.rpartition(":")
     seen = time.monotonic()
-    while ray.is_initialized() and ray.get_runtime_context().gcs_address == address:
+    while ray.is_initialized() and len(_watched) == number:
         try:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=wait):
                 seen = time.monotonic()

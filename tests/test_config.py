@@ -119,3 +119,25 @@ def test_a_path_is_of_the_kind_that_is_told_wherever_it_is_told(tmp_path):
         for order in (arguments, arguments[::-1]):
             source = config.load(order).source
             assert (source.kind, source.path) == ("npz", tmp_path)
+
+
+def test_workers_are_a_number_or_a_range():
+    ranged = config.load(["source.kind=synthetic", "train.workers={min: 1, max: 4}"])
+    assert (ranged.train.fewest, ranged.train.most) == (1, 4)
+    assert config.load(base=ranged.model_dump(mode="json")) == ranged
+    fixed = config.load(["source.kind=synthetic", "train.workers=3"]).train
+    assert fixed.fewest == fixed.most == fixed.workers == 3
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        ("-1", "train.workers: found -1; expected a number of workers from 0, or {min: 1, max: 4}"),
+        ("many", "train.workers: found 'many'; expected"),
+        ("{min: 3, max: 2}", "train.workers.max: found 2; expected no less than min"),
+        ("{mim: 1, max: 2}", "train.workers.mim: unknown key; did you mean 'min'?"),
+        ("{min: 1}", "train.workers.max: missing"),
+    ],
+)
+def test_workers_that_are_neither_are_named(told, words):
+    assert words in refusal("source.kind=synthetic", f"train.workers={told}")

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
+import yaml
 from made_clips import settings, write
 
+from raysign import config, engine
 from raysign.errors import TrainError
-from raysign.learn import bundle, distribute
+from raysign.learn import bundle, distribute, history, reporters
 from raysign.learn.history import read_metrics
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -81,6 +84,43 @@ def test_more_than_the_cluster_has_is_refused_at_once(clips, tmp_path):
     for override in ("train.workers=64", "train.cpus_per_worker=64"):
         with pytest.raises(TrainError, match="the cluster has"):
             distribute.train(settings(tmp_path, "train.workers=1", override), clips, tmp_path / "train")
+
+
+def test_a_range_of_workers_shares_out_the_cpus_among_the_most_that_there_is_room_for(tmp_path):
+    def shared(workers: str) -> tuple[int, bool]:
+        return distribute.resources(settings(tmp_path, f"train.workers={workers}", "train.device=cpu").train)
+
+    assert shared("{min: 1, max: 4}") == (1, False)
+    assert shared("{max: 2}") == (1, False)
+    assert shared("{max: 1}") == (2, False)
+    with pytest.raises(TrainError, match="found 3 workers of 1 CPUs, but the cluster has 2 CPUs"):
+        shared("{min: 3, max: 4}")
+
+
+def test_machines_that_an_autoscaler_may_start_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    cluster = {
+        "max_workers": 3, "head_node_type": "head",
+        "available_node_types": {
+            "head": {"resources": {"CPU": 2}, "max_workers": 0},
+            "big": {"resources": {"CPU": 8}, "max_workers": 2},
+            "small": {"resources": {"CPU": 4}},
+        },
+    }  # fmt: skip
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(cluster))
+    for workers, cpus in ((1, 8), (2, 8), (3, 4), (4, 4), (6, 2)):
+        told = settings(tmp_path, f"train.workers={workers}", "train.device=cpu").train
+        assert distribute.resources(told) == (cpus, False)
+    assert engine.cpus(config.Ray(address=None)) == 2 + 8 + 8 + 4  # pyright: ignore[reportCallIssue]
+
+
+def test_a_run_that_is_over_writes_no_more(clips, tmp_path):
+    (tmp_path / "train").mkdir()
+    before = history.begin(tmp_path / "train")
+    history.begin(tmp_path / "train")
+    with pytest.raises(TrainError, match="another run of the same training has taken over"):
+        distribute.work(settings(tmp_path), clips, tmp_path / "train", reporters.Local(1), torch.device("cpu"), before)
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {"run"}
 
 
 def test_all_cpus_are_shared_out(tmp_path):

@@ -1,4 +1,6 @@
-"""What raysign achieves: speed and memory as ratios to a baseline of the same run, accuracy on unseen signers."""
+"""What raysign achieves: speed and memory as ratios to a baseline of the same run, accuracy on unseen signers, and
+that nothing is lost when machines die.
+"""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
