@@ -129,7 +129,7 @@ class Train(Section):
     memory_gb: float = Field(4.0, gt=0, description="a worker's clips stay on the device up to this size, else stream")
     max_failures: int = Field(2, ge=0, description="worker or node losses survived by going on from a checkpoint")
     node_wait: int = Field(
-        120, ge=0, description="seconds to wait for machines when too few are left or an autoscaler starts them"
+        600, ge=0, description="seconds to wait for nodes: while an autoscaler starts them, or after too many were lost"
     )
     # how long
     smoke: bool = Field(

@@ -175,9 +175,11 @@ def _run_here(config: Config, clips_dir: Path, directory: Path, tracker: reporte
     if config.train.cpus_per_worker:
         torch.set_num_threads(config.train.cpus_per_worker)
     reporter = reporters.Local(config.train.epochs, tracker.log)
+    run = history.begin(directory)
     try:
-        work(config, clips_dir, directory, reporter, torch.device("cuda" if gpu else "cpu"), history.begin(directory))
+        work(config, clips_dir, directory, reporter, torch.device("cuda" if gpu else "cpu"), run)
     finally:
+        history.end(directory, run)
         reporter.close()
 
 
@@ -189,21 +191,24 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else what a worker prints is printed twice
     engine.connect(config.ray, dashboard=True)
     cpus, gpu = resources(config.train)
+    run = history.begin(directory)
     (directory / FAILED).unlink(missing_ok=True)
     told = len(history.read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
     follow = reporters.Follow(lambda: history.read_metrics(directory), reporter, int(min(told, tracker.told)))
     try:
-        _fit(config, clips_dir, directory, cpus, gpu)
+        _fit(config, clips_dir, directory, run, cpus, gpu)
     finally:
         follow.close()
         reporter.close()
-        shutil.rmtree(directory / "ray", ignore_errors=True)
+        if history.is_current(directory, run):
+            shutil.rmtree(directory / "ray", ignore_errors=True)
+        history.end(directory, run)
     if (directory / FAILED).exists():
         raise TrainError(store.read_json(directory / FAILED)["error"])
 
 
-def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool) -> None:
+def _fit(config: Config, clips_dir: Path, directory: Path, run: str, cpus: int, gpu: bool) -> None:
     from ray.exceptions import RayActorError
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
@@ -216,7 +221,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
             "config": config.model_dump(mode="json"),
             "clips": str(clips_dir),
             "into": str(directory),
-            "run": history.begin(directory),
+            "run": run,
             "cpus": cpus,
         },
         scaling_config=ScalingConfig(
@@ -260,15 +265,21 @@ def _in_a_thread(fit: Callable, train: configs.Train, cpus: int, gpu: bool) -> N
 
     thread = threading.Thread(target=call, name="raysign-fit", daemon=True)
     thread.start()
-    roomy = time.monotonic()
+    lacking = 0.0  # since when, on the clock
     while thread.is_alive():
         thread.join(LOOK)
+        now, wanted = time.monotonic(), f"{train.fewest} workers of {cpus} CPUs"
         if room(engine.machines(alive=True), cpus, gpu) >= train.fewest:
-            roomy = time.monotonic()
-        elif time.monotonic() - roomy > train.node_wait + LOOK:
+            lacking = 0.0
+        elif not lacking:
+            lacking = now
+            log.warning(
+                "train.workers: the cluster has no room for %s; waiting %d s for nodes", wanted, train.node_wait
+            )
+        elif now - lacking > train.node_wait:
             raise TrainError(
-                f"train.workers: the cluster has had no room for {train.fewest} of {cpus} CPUs for {train.node_wait} "
-                "seconds (train.node_wait); add nodes, the same command goes on where it stopped"
+                f"train.workers: the cluster has had no room for {wanted} for {train.node_wait} s (train.node_wait); "
+                "add nodes, the same command goes on where it stopped"
             )
     if trouble:
         raise trouble[0]

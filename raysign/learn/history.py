@@ -10,6 +10,7 @@ from raysign import store
 from raysign.errors import TrainError
 
 FILE = "metrics.csv"
+RUN = "run"
 
 
 def read_metrics(directory: Path) -> list[dict]:
@@ -34,16 +35,28 @@ def append(directory: Path, row: dict) -> None:
 
 
 def begin(directory: Path) -> str:
-    """Name of a run that fills the directory from now on, instead of all before it."""
+    """Name of a run that fills the directory from now on, instead of all before it, until its `end`."""
     run = secrets.token_hex(4)
-    store.write_bytes(directory / "run", run.encode())
+    store.write_bytes(directory / RUN, run.encode())
     return run
 
 
+def is_current(directory: Path, run: str) -> bool:
+    """Whether it is this run that fills the directory."""
+    path = directory / RUN
+    return path.exists() and path.read_text() == run
+
+
 def require_current(directory: Path, run: str) -> None:
-    """TrainError when another run fills the directory: a worker can outlive its killed driver for a while."""
-    if run and (directory / "run").read_text() != run:
-        raise TakenOverError(f"{directory}: another run of the same training has taken over; wait for that one to end")
+    """TrainError when it is not this run that fills the directory: a worker can outlive its killed driver."""
+    if run and not is_current(directory, run):
+        raise TakenOverError(f"{directory}: this run is over, or another run of the same training has taken over")
+
+
+def end(directory: Path, run: str) -> None:
+    """Workers of the run, should there be any left, write no more."""
+    if is_current(directory, run):
+        (directory / RUN).unlink(missing_ok=True)
 
 
 class TakenOverError(TrainError):
