@@ -44,8 +44,7 @@ SECTIONS = ("prepare", "augment", "model", "task", "train")
 # Settings of the training that do not change its result.
 FREE = {
     "workers", "device", "cpus_per_worker", "checkpoint_every", "keep_checkpoints", "max_failures", "node_wait",
-    "restart",
-    "compile",
+    "restart", "compile",
 }  # fmt: skip
 
 
