@@ -12,7 +12,9 @@ from raysign.learn import bundle
 from raysign.learn.history import read_metrics
 
 pytestmark = pytest.mark.timeout(900)
-TOLERANCE = 2e-3  # as one and two workers of test_learn_distribute.py
+# one and two workers add the same numbers in another order: 1e-6 at this learning rate, while an epoch too many or
+# too few, or an optimizer that forgot, changes more
+TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -58,4 +60,4 @@ def test_workers_become_fewer_when_a_node_is_lost_and_take_the_steps_of_one(stag
     for row, other in zip(rows, expected, strict=True):
         assert row["train/loss"] == pytest.approx(other["train/loss"], abs=TOLERANCE)
     for name, value in alone.network.state_dict().items():
-        assert made.network.state_dict()[name] == pytest.approx(value, abs=0.02), name
+        assert made.network.state_dict()[name] == pytest.approx(value, abs=TOLERANCE), name

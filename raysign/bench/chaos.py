@@ -37,7 +37,7 @@ SMALL = {
     "source": {"kind": "synthetic", "glosses": 8, "signers": 5, "takes": 8},
     "split": {"kind": "signer", "val_signers": ["signer3"], "test_signers": ["signer4"]},
     "model": {"kind": "stgcn", "num_blocks": 1, "channels": 4, "spatial_channels": 4, "width": 8},
-    "train": {"workers": 1, "cpus_per_worker": 1, "device": "cpu", "epochs": 40, "checkpoint_every": 4},
+    "train": {"workers": 1, "cpus_per_worker": 1, "device": "cpu", "epochs": 40, "lr": 1e-4, "checkpoint_every": 4},
 }  # fmt: skip
 
 
