@@ -57,7 +57,7 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
                 # a token of this process alone: none is left lying in the home directory
                 os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
                 ray.init(num_cpus=settings.cpus, include_dashboard=dashboard, dashboard_host="127.0.0.1", **common)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # a node that came up too slowly is an Exception and nothing more
         where = address or "this machine"
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
