@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from raysign.bench import chaos
 from raysign.bench._cluster import Cluster
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.timeout(900)
 # one and two workers add the same numbers in another order: 1e-6 at this learning rate, while an epoch too many or
 # too few, or an optimizer that forgot, changes more
 TOLERANCE = 1e-4
+WEIGHTS = 2e-3  # a bias before a norm has no gradient but that of last digits, of which Adam makes whole steps: 3e-4
 
 
 @pytest.fixture(scope="module")
@@ -60,4 +62,4 @@ def test_workers_become_fewer_when_a_node_is_lost_and_take_the_steps_of_one(stag
     for row, other in zip(rows, expected, strict=True):
         assert row["train/loss"] == pytest.approx(other["train/loss"], abs=TOLERANCE)
     for name, value in alone.network.state_dict().items():
-        assert made.network.state_dict()[name] == pytest.approx(value, abs=TOLERANCE), name
+        torch.testing.assert_close(made.network.state_dict()[name], value, rtol=0, atol=WEIGHTS)
