@@ -46,9 +46,8 @@ def training(stage: chaos.Stage) -> Path | None:
     return found[0].parents[1] if found else None
 
 
+@pytest.mark.parametrize("stage", ["train"], indirect=True)
 def test_workers_become_fewer_when_a_node_is_lost_and_take_the_steps_of_one(stage):
-    if stage.verb != "train":
-        pytest.skip("of training")
     expected, alone = read_metrics(next((stage.out / "train").iterdir())), bundle.load(stage.out / "bundle")
     command = stage.command("train.workers={min: 1, max: 2}")
     while not (directory := training(stage)):
