@@ -22,6 +22,7 @@ from pathlib import Path
 
 import psutil
 import yaml
+from pydantic import PositiveInt
 
 from raysign import config, schema, store
 from raysign.bench._cluster import Cluster
@@ -145,8 +146,8 @@ VICTIMS: dict[str, Callable[[Cluster, subprocess.Popen], str]] = {
 
 
 def run(
-    points: int = 20, stages: tuple[str, ...] = ("import", "prepare", "train"), path: Path | None = None,
-    victims: tuple[str, ...] = tuple(VICTIMS), seed: int = 0,
+    points: PositiveInt = 20, stages: tuple[str, ...] = ("import", "prepare", "train"), path: Path | None = None,
+    victims: tuple[str, ...] = tuple(VICTIMS), seed: PositiveInt = 1,
 ) -> dict:  # fmt: skip
     """Print a line for each kill and, as the last line, one JSON object; return it.
 

@@ -199,7 +199,7 @@ def room(config: Config) -> tuple[int, dict[str, float]]:
     """
     train, nodes = config.train, [node["Resources"] for node in ray.nodes() if node["Alive"]]
     gpu = train.device != "cpu" and any(node.get("GPU", 0) >= 1 for node in nodes)
-    cpus, workers = train.cpus_per_worker or 1, max(1, train.workers)
+    cpus, workers = train.cpus_per_worker or 1, max(1, train.most)
     fit = sum(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if gpu else node.get("CPU", 0)) for node in nodes)
     if fit < workers:
         wanted = f"{workers} x {cpus} CPUs" + " and as many GPUs" * gpu
@@ -297,7 +297,7 @@ def train(config: Config, clips: Path, directory: Path) -> None:
     if store.read_card(clips) is None:
         prepare.here(config.landmarks_dir, clips.parent, config)
     cpus = config.train.cpus_per_worker or 1
-    alone = {"workers": 0} if config.train.workers < 2 else {}
+    alone = {"workers": 0} if config.train.most < 2 else {}
     config = config.model_copy(update={"train": config.train.model_copy(update={"cpus_per_worker": cpus, **alone})})
     with FileLock(directory / "lock"):  # a killed driver's trials outlive it for some seconds
         distribute.train(config, clips, directory.parent, tracker=_Reports())
