@@ -206,7 +206,8 @@ class Mlflow(Section):
 
     enabled: bool = True
     uri: str | None = Field(
-        None, description="tracking server or database; None: sqlite file mlflow.db in `out`'s parent"
+        None,
+        description="tracking server or database; None: MLFLOW_TRACKING_URI, else a file mlflow.db in `out`'s parent",
     )
     experiment: str | None = Field(None, description="experiment name; None takes the config's name")
 

@@ -120,7 +120,8 @@ def _trained(config: Config, clips: Path) -> Path:
 def evaluate(config: Config) -> dict:
     """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
     from raysign.infer import evaluate as scoring
-    from raysign.learn import distribute
+    from raysign.learn import bundle as bundles
+    from raysign.learn import distribute, tracking
 
     clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
     card = scoring.card_with(clips, split)  # said before the training and not after it
@@ -130,7 +131,18 @@ def evaluate(config: Config) -> dict:
     bundle = config.evaluate.bundle or _trained(config, clips)
     device = "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
     out = config.answers / "evaluation"
-    return scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
+    figures = scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
+    training = bundles.training_of(bundle, figures["training"])
+    if config.mlflow.enabled and training:
+        tracking.evaluated(config, training, split, figures, [out / "report.html", out / "metrics.json"])
+    return figures
+
+
+def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
+    """A bundle into MLflow's registry of models; arguments: settings over the bundle's own. Returns what to say."""
+    from raysign.infer import registry
+
+    return registry.register(bundle, arguments, name, alias)
 
 
 def tune(config: Config, resume: bool = False) -> str:

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 # before anything imports ray: no token file in the home directory, no usage statistics, tests never join a cluster
+# nor tell a server of the machine's owner
 os.environ.setdefault("RAY_AUTH_TOKEN", "raysign-tests-" + "0" * 32)
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 os.environ.pop("RAY_ADDRESS", None)
+os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @pytest.fixture(scope="session")

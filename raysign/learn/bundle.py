@@ -92,6 +92,14 @@ def fingerprint(directory: Path) -> str:
         raise BundleError(f"{directory}: found no bundle, expected one that `raysign train` has finished") from None
 
 
+def training_of(directory: Path, training: str | None) -> Path | None:
+    """The folder of the training `training` that a bundle is of: the one it lies in, or where the pipeline keeps it;
+    None where it is neither.
+    """
+    places = (directory.parent, directory.parent / "train" / str(training))
+    return next((place for place in places if place.name == training and place.is_dir()), None)
+
+
 def tensor_bytes(state: dict) -> bytes:
     """`torch.save` into memory, to be written whole."""
     buffer = io.BytesIO()

@@ -21,7 +21,7 @@ from raysign.clips.batch import Listing, Resident, Streamed, listing
 from raysign.config import Config
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
 from raysign.kinds import kind_module
-from raysign.learn import bundle, checkpoint, compute, loop, recogniser, reporters, transfer
+from raysign.learn import bundle, checkpoint, compute, loop, recogniser, reporters, tracking, transfer
 from raysign.learn.history import read_metrics
 from raysign.learn.labels import Labels, of_card
 from raysign.learn.tracking import Tracker
@@ -66,11 +66,14 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
     if config.train.restart:
         shutil.rmtree(directory, ignore_errors=True)
     if _is_bundle(directory / "bundle"):
+        if tracking.owes(config, directory):
+            best = store.read_json(directory / "bundle" / "card.json")["metrics"]
+            Tracker(config, directory, _tags(config, card, directory)).finish("FINISHED", directory / "bundle", best)
         return directory / "bundle"
     _check(card, clips_dir)
     directory.mkdir(parents=True, exist_ok=True)
     store.write_bytes(directory / "config.yaml", config.to_yaml().encode())  # for `raysign analyze`
-    tracker = tracker or Tracker(config, directory, _tags(card, directory))
+    tracker = tracker or Tracker(config, directory, _tags(config, card, directory))
     status = "KILLED"
     try:
         run = _run_here if config.train.workers == 0 else _run_on_ray
@@ -102,8 +105,14 @@ def _check(card: dict, clips_dir: Path) -> None:
         raise TrainError(f"{clips_dir}: found {len(card['labels'])} gloss to train, expected 2 or more; add clips")
 
 
-def _tags(card: dict, directory: Path) -> dict[str, str]:
-    return {"raysign.clips": card["key"], "raysign.training": directory.name, "raysign.directory": str(directory)}
+def _tags(config: Config, card: dict, directory: Path) -> dict[str, str]:
+    """Which data and which training it is, whatever machine it is on."""
+    found = {
+        "raysign.clips": card["key"], "raysign.recipe": store.fingerprint(config.prepare.model_dump(mode="json")),
+        "raysign.training": directory.name, "raysign.directory": str(directory),
+    }  # fmt: skip
+    told = {"raysign.landmarks": card.get("landmarks"), "raysign.extractor": ", ".join(card.get("extractor") or ())}
+    return found | {name: value for name, value in told.items() if value}
 
 
 def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, dict]:
@@ -185,7 +194,7 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     (directory / FAILED).unlink(missing_ok=True)
     told = len(read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
-    follow = reporters.Follow(lambda: read_metrics(directory), reporter, int(min(told, tracker.told)))
+    follow = reporters.Follow(lambda: read_metrics(directory), reporter, told)
     try:
         _fit(config, clips_dir, directory, cpus, gpu)
     finally:

@@ -59,7 +59,8 @@ def summary(config: Config, metrics: dict) -> str:
     ]
     lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]
     if config.mlflow.enabled:
-        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri_of(config)}")
+        uri = uri_of(config)
+        lines.append(f"MLflow:  {uri}" if uri.startswith("http") else f"MLflow:  mlflow ui --backend-store-uri {uri}")
     return "\n".join(lines)
 
 
