@@ -19,7 +19,7 @@ from raysign.learn import bundle
 
 ASKED = pa.schema([field for field in schema.LANDMARKS if field.name in {
     "layout", "persons", "frames", "points", "values", "visibility", "fps", "width", "height",
-    "features", "feature_size", "features_kind",
+    "features", "features_kind",
 }])  # fmt: skip
 
 
@@ -43,7 +43,8 @@ class Recogniser(PythonModel):
             probabilities, told = answer
             names, shares = zip(*top(probabilities, labels, k), strict=True)
             rows.append({"glosses": list(names), "probabilities": list(shares), "error": None, **told})
-        return pd.DataFrame(rows, columns=None if rows else ["glosses", "probabilities", "error"])
+        columns = None if rows else ["glosses", "probabilities", "error"]
+        return pd.DataFrame(rows, columns=columns, dtype=object)  # else None becomes NaN
 
 
 def _rows(asked: pd.DataFrame) -> list[dict]:
@@ -63,10 +64,12 @@ def _missing(cell: object) -> bool:
 def _landmarks(row: dict) -> schema.Landmarks | RaysignError:
     """The landmarks of a row, or why there are none."""
     try:
-        return next(schema.landmarks_of(pa.Table.from_pylist([row], ASKED)))
+        size = len(row["features"]) // 4 // row["frames"] if row.get("features") else None
+        table = pa.Table.from_pylist([row], ASKED).append_column("feature_size", pa.array([size], pa.int32()))
+        return next(schema.landmarks_of(table))
     except RaysignError as error:
         return error
-    except (KeyError, TypeError, ValueError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, pa.ArrowException) as error:
         return ClipError(f"row: found none of raysign's LANDMARKS ({error}); see the model's input example")
 
 

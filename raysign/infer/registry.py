@@ -24,7 +24,7 @@ from raysign.skeleton import layout as layout_of
 
 # what answering imports; a test holds it to that
 NEEDS = ("mlflow", "numpy", "packaging", "pandas", "pyarrow", "pydantic", "pyyaml", "torch")
-OPTIONAL = {"fps", "width", "height", "features", "feature_size", "features_kind"}
+OPTIONAL = {"fps", "width", "height", "features", "features_kind"}
 
 
 def register(bundle_dir: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
@@ -117,14 +117,8 @@ def signature():
 
     from raysign.infer.pyfunc import ASKED
 
-    # whole numbers that may be missing are double, as tables have them then
     kinds = {pa.string(): "string", pa.large_binary(): "binary", pa.int32(): "long", pa.float32(): "double"}
-    asked: list = [
-        ColSpec("double", field.name, required=False)
-        if field.name in OPTIONAL and field.type == pa.int32()
-        else ColSpec(kinds[field.type], field.name, required=field.name not in OPTIONAL)
-        for field in ASKED
-    ]
+    asked: list = [ColSpec(kinds[field.type], field.name, required=field.name not in OPTIONAL) for field in ASKED]
     told: list = [
         ColSpec(Array("string"), "glosses"), ColSpec(Array("double"), "probabilities"),
         ColSpec("string", "error", required=False),
@@ -147,7 +141,7 @@ def example(bundle: Bundle) -> pd.DataFrame | None:
     if name == NO_POINTS.name:
         size = len(bundle.channels) - 1
         kind = getattr(bundle.config.prepare, "features", "")
-        row |= {"features": rng.random((frames, size)), "feature_size": size, "features_kind": kind}
+        row |= {"features": rng.random((frames, size)), "features_kind": kind}
     cells = {name: cell.astype("<f4").tobytes() if isinstance(cell, np.ndarray) else cell for name, cell in row.items()}
     return pd.DataFrame([cells])
 

@@ -66,7 +66,7 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
     if config.train.restart:
         shutil.rmtree(directory, ignore_errors=True)
     if _is_bundle(directory / "bundle"):
-        if tracking.owes(config, directory):
+        if tracker is None and tracking.owes(config, directory):
             best = store.read_json(directory / "bundle" / "card.json")["metrics"]
             Tracker(config, directory, _tags(config, card, directory)).finish("FINISHED", directory / "bundle", best)
         return directory / "bundle"

@@ -9,6 +9,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import threading
 import time
 import uuid
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 NOTE = "mlflow.json"
 MOST = 1000  # metrics that MLflow takes at once
 PAUSE = 2.0  # seconds between two tries while the server is away
-PATIENCE = {"FINISHED": 60.0, "FAILED": 5.0, "KILLED": 5.0}  # seconds that the end of a training waits for the server
+PATIENCE = 60.0  # seconds that the end of a training waits for the server
 
 
 class Tracker:
@@ -59,7 +60,7 @@ class Tracker:
     def run_id(self) -> str:
         """MLflow's name of the run; empty while there is none."""
         if self.thread:
-            self.tried.wait(PATIENCE["FINISHED"])
+            self.tried.wait(PATIENCE)
         return self.note.get("run_id", "")
 
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
@@ -79,7 +80,7 @@ class Tracker:
         self.end = (status, bundle, best or {})
         self.closing.set()
         self.wake.set()
-        self.thread.join(PATIENCE[status])
+        self.thread.join(5.0 if self.away and status != "FINISHED" else PATIENCE)
         if status == "FINISHED" and not self.note["finished"]:
             log.warning(
                 "mlflow.uri %s: was not told all of %s; the same command tells the rest", self.uri, self.directory
@@ -261,7 +262,10 @@ def prepare() -> None:
     """MLflow without its chatter, and without its minutes of patience with a server that does not answer."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    for name in ("mlflow", "alembic"):
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # the last tells of each try
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="mlflow|alembic|sqlalchemy")
 
@@ -306,8 +310,10 @@ def experiment_of(client: Any, settings: config.Config) -> str:
 
 
 def reason(error: Exception) -> str:
-    """The first line of an error of MLflow's."""
-    return str(error).splitlines()[0][:300] if str(error) else type(error).__name__
+    """What an error of MLflow's says, in a line."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    unheard = re.search(r"Max retries exceeded with url: .*Caused by (\w+)", first)
+    return f"does not answer ({unheard[1]})" if unheard else first[:300]
 
 
 def _log(client: Any, run_id: str, epochs: Iterable[tuple[int, int, dict[str, float]]]) -> None:
