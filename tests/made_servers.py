@@ -45,22 +45,22 @@ def postgres_programs() -> Path | None:
 
 
 @contextmanager
-def postgres(programs: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The URI of an empty database in a folder that is deleted afterwards. It refuses to run as root."""
     user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
     as_user = ["runuser", "-u", user, "--"] if os.geteuid() == 0 else []
+    programs = postgres_programs()
+    assert programs, "PostgreSQL is not installed"
     home = Path(tempfile.mkdtemp(prefix="raysign-pg-", dir="/tmp"))
     try:
         shutil.chown(home, user)
-        data, port, quiet = home / "data", free_port(), {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        data, port = home / "data", free_port()
         make = [programs / "initdb", "-D", data, "-U", "raysign", "-A", "trust", "--no-sync"]
-        subprocess.run([*as_user, *make], check=True, cwd="/", **quiet)
+        subprocess.run([*as_user, *make], check=True, cwd="/", stdout=subprocess.DEVNULL)
         serve = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), "-k", home, "-F"]
-        process = subprocess.Popen([*as_user, *serve], cwd="/", start_new_session=True, **quiet)
+        process = subprocess.Popen([*as_user, *serve], cwd="/", start_new_session=True, stderr=subprocess.DEVNULL)
         try:
-            _until(
-                lambda: subprocess.run([programs / "pg_isready", "-h", home, "-p", str(port)], **quiet).returncode == 0
-            )
+            _until(lambda: subprocess.run([programs / "pg_isready", "-q", "-h", home, "-p", str(port)]).returncode == 0)
             yield f"postgresql+pg8000://raysign@127.0.0.1:{port}/postgres"
         finally:
             ended(process, signal.SIGINT)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from click.testing import CliRunner
 from made_bundles import LABELS
@@ -68,7 +68,7 @@ def test_a_registered_bundle_answers_as_the_bundle_does(bundle, bundle_dir, land
     assert said.returncode == 0, said.stderr
     answers = json.loads(said.stdout.splitlines()[-1])
     table = store.read_table(shard)
-    table = table.filter(pa.compute.is_null(table["error"]))
+    table = table.filter(pc.field("error").is_null())
     expected = Predictor(bundle).predict(list(schema.landmarks_of(table)))
     assert len(answers) == len(expected) > 3
     for answer, row in zip(answers, expected, strict=True):

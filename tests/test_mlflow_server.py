@@ -21,7 +21,7 @@ WRITERS = 8
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with postgres(postgres_programs()) as database:
+    with postgres() as database:
         server = Mlflow(database, tmp_path_factory.mktemp("artifacts"))
         server.start()
         yield server

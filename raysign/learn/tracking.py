@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import sqlite3
 import threading
 import time
 import uuid
@@ -47,7 +48,8 @@ class Tracker:
         self.end: tuple[str, Path | None, dict[str, float]] = ("", None, {})
         self.client: Any = None
         self.told, self.away = 0, False
-        self.wake, self.closing, self.tried = threading.Event(), threading.Event(), threading.Event()
+        # something is to be told; the training has ended; a first try is over; nobody waits for the thread any more
+        self.wake, self.closing, self.tried, self.left = (threading.Event() for _ in range(4))
         self.thread: threading.Thread | None = None
         if settings.mlflow.enabled:
             self._note(finished=False)
@@ -81,6 +83,7 @@ class Tracker:
         self.closing.set()
         self.wake.set()
         self.thread.join(5.0 if self.away and status != "FINISHED" else PATIENCE)
+        self.left.set()
         if status == "FINISHED" and not self.note["finished"]:
             log.warning(
                 "mlflow.uri %s: was not told all of %s; the same command tells the rest", self.uri, self.directory
@@ -151,6 +154,8 @@ class Tracker:
     def _connect(self) -> Any:
         """A client of a server that has the run, with what a run begins with, and `told` as the server has it."""
         client = client_of(self.uri)
+        if self.left.is_set():
+            raise TimeoutError("the server answered too late")
         experiment = experiment_of(client, self.settings)
         run = self._known(client, experiment) or client.create_run(
             experiment, self.note["began"], {"raysign.ticket": self.note["ticket"]}, self._name()
@@ -265,7 +270,7 @@ def prepare() -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for name in ("mlflow", "alembic", "urllib3.connectionpool"):  # the last tells of each try
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="mlflow|alembic|sqlalchemy")
 
@@ -290,6 +295,7 @@ def _alone(uri: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.with_name(f".{path.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
+        sqlite3.connect(path).close()  # MLflow tries for minutes what cannot be opened
         yield
 
 
