@@ -4,6 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import mlflow
 import pytest
 from test_docs_systems import ROOT, commands, raysign
@@ -23,7 +24,7 @@ def asked_of_mlflow(words: list[str]) -> None:
     command = cli
     while hasattr(command, "commands"):
         name, *words = words
-        command = command.commands[name]  # pyright: ignore[reportAttributeAccessIssue]
+        command = command.get_command(click.Context(command), name)  # pyright: ignore[reportAttributeAccessIssue]
     with command.make_context(name, words) as context:
         if name == "download":
             command.invoke(context)

@@ -104,7 +104,8 @@ def save(bundle_dir: Path, bundle: Bundle, path: Path) -> None:
         code_paths=[str(Path(raysign.__file__).parent)],
         signature=signature(),
         input_example=example(bundle),  # pyright: ignore[reportArgumentType] - None is its default
-        pip_requirements=[f"{package}=={metadata.version(package)}" for package in NEEDS],
+        # without what follows a +, such as +cpu: that torch is not where others look for it
+        pip_requirements=[f"{package}=={metadata.version(package).split('+')[0]}" for package in NEEDS],
         metadata={"raysign": raysign.__version__, "glosses": len(bundle.labels)},
     )
 

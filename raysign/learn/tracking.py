@@ -145,7 +145,7 @@ class Tracker:
         listed = {epoch for epoch, *_ in epochs}
         epochs += [(epoch, *given) for epoch, given in sorted(self.given.items()) if epoch not in listed]
         left = [epoch for epoch in epochs if epoch[0] > self.told]
-        together = MOST // max((len(metrics) for *_, metrics in left), default=1)
+        together = MOST // max([1, *(len(metrics) for *_, metrics in left)])
         for first in range(0, len(left), together):
             _log(client, self.note["run_id"], left[first : first + together])
             self.told = left[: first + together][-1][0]
