@@ -70,7 +70,7 @@ def _added(client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundl
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {"raysign.bundle": key, "raysign.training": str(bundle.card.get("training", ""))}
-    figures = {f"raysign.{metric}": f"{value:.4f}" for metric, value in (bundle.card.get("metrics") or {}).items()
+    figures = {metric: f"{value:.4f}" for metric, value in (bundle.card.get("metrics") or {}).items()
                if metric.startswith("val/")}  # fmt: skip
     source = f"{run.info.artifact_uri}/model"
     return client.create_model_version(name, source, run.info.run_id, {**tags, **figures}).version

@@ -5,7 +5,6 @@ not have yet. While the server is away training goes on; what it missed is sent 
 the same command typed again. `mlflow.json` beside the metrics says which run it is and whether it was told all.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -19,6 +18,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from raysign import config, store
 from raysign.errors import StoreError
@@ -293,8 +294,7 @@ def _alone(uri: str) -> Iterator[None]:
         return
     path = Path(uri.removeprefix("sqlite:///"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_name(f".{path.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with FileLock(path.with_name(f".{path.name}.lock")):
         sqlite3.connect(path).close()  # MLflow tries for minutes what cannot be opened
         yield
 
