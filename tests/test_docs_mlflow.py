@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import mlflow
@@ -21,10 +22,10 @@ def asked_of_mlflow(words: list[str]) -> None:
     """Run a command of MLflow's that ends; look at the options of those that do not."""
     from mlflow.cli import cli
 
-    command = cli
+    command: Any = cli
     while hasattr(command, "commands"):
         name, *words = words
-        command = command.get_command(click.Context(command), name)  # pyright: ignore[reportAttributeAccessIssue]
+        command = command.get_command(click.Context(command), name)
     with command.make_context(name, words) as context:
         if name == "download":
             command.invoke(context)

@@ -91,7 +91,7 @@ def test_a_lost_answer_makes_no_second_run_and_tells_no_epoch_twice(clips, tmp_p
     store.write_json(made.parent / tracking.NOTE, {name: note[name] for name in ("uri", "ticket", "began", "finished")})
     tracker = tracking.Tracker(config, made.parent, {})  # as if it never heard that its run was made
     assert tracker.run_id == note["run_id"]
-    tracker.told = 0  # nor that its metrics were taken
+    tracker.sent = 0  # nor that its metrics were taken
     tracker.finish("FINISHED")
     (run,) = runs(config)
     for name in ("train/loss", "seconds"):

@@ -194,7 +194,7 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     (directory / FAILED).unlink(missing_ok=True)
     told = len(read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
-    follow = reporters.Follow(lambda: read_metrics(directory), reporter, told)
+    follow = reporters.Follow(lambda: read_metrics(directory), reporter, int(min(told, tracker.told)))
     try:
         _fit(config, clips_dir, directory, cpus, gpu)
     finally:

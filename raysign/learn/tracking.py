@@ -7,6 +7,7 @@ the same command typed again. `mlflow.json` beside the metrics says which run it
 
 import json
 import logging
+import math
 import os
 import re
 import sqlite3
@@ -39,6 +40,8 @@ class Tracker:
     No method waits for the server but `run_id`, for the first try, and `finish`, for a while; none raises.
     """
 
+    told: float = math.inf  # epochs that need no telling: what `metrics.csv` lists is sent without
+
     def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str], parent: str = ""):
         """Begin the run of `directory`, or go on with it. parent: id of the run it is shown below."""
         self.settings, self.directory, self.uri = settings, Path(directory), uri_of(settings)
@@ -48,7 +51,7 @@ class Tracker:
         self.files: list[tuple[Path | str, str]] = [(settings.to_yaml(), "config.yaml")]
         self.end: tuple[str, Path | None, dict[str, float]] = ("", None, {})
         self.client: Any = None
-        self.told, self.away = 0, False
+        self.sent, self.away = 0, False
         # something is to be told; the training has ended; a first try is over; nobody waits for the thread any more
         self.wake, self.closing, self.tried, self.left = (threading.Event() for _ in range(4))
         self.thread: threading.Thread | None = None
@@ -145,15 +148,15 @@ class Tracker:
             epochs.append((int(row["epoch"]), clock, {name: row[name] for name in row if name != "epoch"}))
         listed = {epoch for epoch, *_ in epochs}
         epochs += [(epoch, *given) for epoch, given in sorted(self.given.items()) if epoch not in listed]
-        left = [epoch for epoch in epochs if epoch[0] > self.told]
+        left = [epoch for epoch in epochs if epoch[0] > self.sent]
         together = MOST // max([1, *(len(metrics) for *_, metrics in left)])
         for first in range(0, len(left), together):
             _log(client, self.note["run_id"], left[first : first + together])
-            self.told = left[: first + together][-1][0]
+            self.sent = left[: first + together][-1][0]
         return clock
 
     def _connect(self) -> Any:
-        """A client of a server that has the run, with what a run begins with, and `told` as the server has it."""
+        """A client of a server that has the run, with what a run begins with, and `sent` as the server has it."""
         client = client_of(self.uri)
         if self.left.is_set():
             raise TimeoutError("the server answered too late")
@@ -167,7 +170,7 @@ class Tracker:
         client.log_batch(run_id, tags=_tags(self.tags))
         client.update_run(run_id, status="RUNNING")
         history = client.get_metric_history(run_id, "train/loss")
-        self.told = max((metric.step for metric in history), default=0)
+        self.sent = max((metric.step for metric in history), default=0)
         return client
 
     def _known(self, client: Any, experiment: str) -> Any:
