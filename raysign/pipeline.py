@@ -17,6 +17,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tqdm import tqdm
+
 from raysign import engine, remote, store
 from raysign.config import Config
 from raysign.errors import ConfigError, RaysignError, StoreError
@@ -217,7 +219,7 @@ def plan(config: Config, machines: dict, seconds: float = 30.0):
     media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
     given = Machines(**{**machines, "cpus": machines.get("cpus") or engine.cpus(config.ray)})
-    with tqdm(unit="clip", leave=False) as bar:
+    with tqdm(unit="clip", leave=False, disable=None) as bar:
 
         def told(what: str, clips: int) -> None:
             bar.set_description_str(f"plan: trying {what}", refresh=False)
