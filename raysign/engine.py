@@ -8,6 +8,8 @@ import logging
 import os
 import re
 import secrets
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,6 +37,7 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
     # a worker that waits for its turn would otherwise be asked for its health every 2 s, and each report waits for it
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    stop = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -48,6 +51,8 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
         where = address or "this machine"
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
+    if callable(stop) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
     quiet()
 
 

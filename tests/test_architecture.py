@@ -8,6 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "raysign"
 ROOMS = [
     "errors",
+    "remote",
+    "pace",
     "kinds",
     "trees",
     "config",

@@ -7,7 +7,6 @@ a name and a folder of its own each time, so nothing Ray left behind can be mist
 
 import logging
 import os
-import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import torch
 
 from raysign import config as configs
-from raysign import engine, store
+from raysign import engine, remote, store
 from raysign.clips.augment import Augment
 from raysign.clips.batch import Listing, Resident, Streamed, listing
 from raysign.config import Config
@@ -64,7 +63,7 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
         raise StoreError(f"{clips_dir}: no finished clips; run `raysign prepare` first")
     directory = Path(train_root).absolute() / key_of(config, card["key"])
     if config.train.restart:
-        shutil.rmtree(directory, ignore_errors=True)
+        store.remove_tree(directory)
     if _is_bundle(directory / "bundle"):
         if tracker is None and tracking.owes(config, directory):
             best = store.read_json(directory / "bundle" / "card.json")["metrics"]
@@ -109,7 +108,7 @@ def _tags(config: Config, card: dict, directory: Path) -> dict[str, str]:
     """Which data and which training it is, whatever machine it is on."""
     found = {
         "raysign.clips": card["key"], "raysign.recipe": store.fingerprint(config.prepare.model_dump(mode="json")),
-        "raysign.training": directory.name, "raysign.directory": str(directory),
+        "raysign.training": directory.name, "raysign.directory": remote.shown(directory),
     }  # fmt: skip
     told = {"raysign.landmarks": card.get("landmarks"), "raysign.extractor": ", ".join(card.get("extractor") or ())}
     return found | {name: value for name, value in told.items() if value}
@@ -191,7 +190,7 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")  # else what a worker prints is printed twice
     engine.connect(config.ray, dashboard=True)
     cpus, gpu = resources(config.train)
-    (directory / FAILED).unlink(missing_ok=True)
+    store.unlink(directory / FAILED)
     told = len(read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
     follow = reporters.Follow(lambda: read_metrics(directory), reporter, int(min(told, tracker.told)))
@@ -200,8 +199,8 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     finally:
         follow.close()
         reporter.close()
-        shutil.rmtree(directory / "ray", ignore_errors=True)
-    if (directory / FAILED).exists():
+        store.remove_tree(directory / "ray")
+    if store.exists(directory / FAILED):
         raise TrainError(store.read_json(directory / FAILED)["error"])
 
 
@@ -210,6 +209,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
+    files, storage = remote.where(directory / "ray") or (None, str(directory / "ray"))
     each: dict[str, float] = {"CPU": cpus, **({"GPU": 1} if gpu else {})}
     trainer = TorchTrainer(
         _worker,
@@ -222,7 +222,8 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
         scaling_config=ScalingConfig(num_workers=config.train.workers, use_gpu=gpu, resources_per_worker=each),
         run_config=RunConfig(
             name=uuid.uuid4().hex,
-            storage_path=str(directory / "ray"),
+            storage_path=storage,
+            storage_filesystem=files,
             failure_config=FailureConfig(max_failures=config.train.max_failures, controller_failure_limit=1),
             worker_runtime_env={"env_vars": ENVIRONMENT},
         ),
@@ -230,7 +231,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, cpus: int, gpu: bool)
     try:
         trainer.fit()
     except (TrainingFailedError, RayActorError) as error:
-        if not (directory / FAILED).exists():
+        if not store.exists(directory / FAILED):
             reason = [line for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
             raise TrainError(
                 f"{directory}: Ray Train gave up ({reason[0].strip()}); the same command goes on where it stopped"
@@ -243,7 +244,7 @@ def _worker(settings: dict) -> None:
     from ray.train.torch import get_device
 
     directory = Path(settings["into"])
-    if (directory / FAILED).exists():
+    if store.exists(directory / FAILED):
         return
     torch.set_num_threads(settings["cpus"])
     config = configs.load(base=settings["config"])
