@@ -1,4 +1,7 @@
-"""Score the bundle, on a cluster: ray job submit --working-dir . -- python jobs/evaluate.py CONFIG..."""
+"""Score the bundle, on a cluster:
+
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- python jobs/evaluate.py CONFIG...
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Videos and images to landmarks, on a cluster: ray job submit --working-dir . -- python jobs/extract.py CONFIG..."""
+"""Videos and images to landmarks, on a cluster:
+
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- python jobs/extract.py CONFIG...
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Landmark files to landmarks, on a cluster: ray job submit --working-dir . -- python jobs/import.py CONFIG..."""
+"""Landmark files to landmarks, on a cluster:
+
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- python jobs/import.py CONFIG...
+"""
 
 import sys
 

@@ -1,4 +1,7 @@
-"""Landmarks to clips, on a cluster: ray job submit --working-dir . -- python jobs/prepare.py CONFIG..."""
+"""Landmarks to clips, on a cluster:
+
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- python jobs/prepare.py CONFIG...
+"""
 
 import sys
 

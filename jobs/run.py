@@ -1,4 +1,7 @@
-"""The whole line, on a cluster: ray job submit --working-dir . -- python jobs/run.py CONFIG..."""
+"""The whole line, on a cluster:
+
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- python jobs/run.py CONFIG...
+"""
 
 import sys
 

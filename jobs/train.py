@@ -1,4 +1,7 @@
-"""Clips to a bundle, on a cluster: ray job submit --working-dir . -- python jobs/train.py CONFIG..."""
+"""Clips to a bundle, on a cluster:
+
+ray job submit --working-dir . --runtime-env jobs/runtime_env.yaml -- python jobs/train.py CONFIG...
+"""
 
 import sys
 

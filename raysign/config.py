@@ -16,6 +16,7 @@ from raysign.kinds import (
     AnyPath,
     ResultPath,
     Section,
+    StoredPath,
     expand_result,
     kind_module,
     of_family,
@@ -174,7 +175,7 @@ class Train(Section):
     )
     factor: float = Field(0.5, gt=0, lt=1, description="plateau: what the rate is multiplied by")
     # what it begins with
-    start_from: AnyPath | None = Field(None, description="folder of a bundle whose weights it starts from")
+    start_from: StoredPath | None = Field(None, description="folder of a bundle whose weights it starts from")
     ignore: tuple[str, ...] = Field(
         (), description="parts of start_from left out, or single weights, such as task.head; * is anything"
     )
@@ -218,7 +219,7 @@ class Train(Section):
 class Evaluate(Section):
     """Scoring a bundle on one split."""
 
-    bundle: AnyPath | None = Field(None, description="folder of the bundle to score; None: the one that is trained")
+    bundle: StoredPath | None = Field(None, description="folder of the bundle to score; None: the one that is trained")
     split: Literal["train", "val", "test"] = "test"
     batch: int = Field(64, ge=1, description="clips a step")
 
@@ -246,7 +247,8 @@ class Mlflow(Section):
 
     enabled: bool = True
     uri: str | None = Field(
-        None, description="tracking server or database; None: sqlite file mlflow.db in `out`'s parent"
+        None,
+        description="tracking server or database; None: MLFLOW_TRACKING_URI, else a file mlflow.db in `out`'s parent",
     )
     experiment: str | None = Field(None, description="experiment name; None takes the config's name")
 
@@ -263,7 +265,7 @@ class Config(Section):
     """Everything a run needs. `raysign config` prints it resolved."""
 
     name: str = Field("raysign", pattern=r"^[A-Za-z0-9._-]+$", description="names the run and its folder")
-    out: ResultPath | None = Field(None, description="folder of all results; None: runs/<name>")
+    out: ResultPath | None = Field(None, description="folder of all results, or s3://BUCKET/PREFIX; None: runs/<name>")
     landmarks: ResultPath | None = Field(
         None, description="landmark store to share between runs; None: <out>/landmarks"
     )

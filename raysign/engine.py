@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -48,6 +49,7 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
     # a group of workers for which there is no room, as after the loss of a node, is thought over this often
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(GROUP_WAIT))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    stop = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -61,6 +63,8 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
         where = address or "this machine"
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
+    if callable(stop) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
     quiet()
     _watched.append(ray.get_runtime_context().gcs_address)
     arguments = (len(_watched), _watched[-1], settings.head_wait)

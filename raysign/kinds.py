@@ -10,8 +10,9 @@ from importlib import import_module, util
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, SerializeAsAny, ValidationError
 
+from raysign import remote
 from raysign.errors import ConfigError, nearest
 
 
@@ -25,24 +26,43 @@ def _expand(path: Any) -> Any:
     """Absolute path with `~` and `$VARS` expanded; workers of a cluster run in other directories than the user."""
     if not isinstance(path, str | Path):
         return path
+    filled = _filled(path)
+    if remote.is_address(filled):
+        raise ValueError("expected a path: only results are kept in object stores; copy it here or mount the bucket")
+    return Path(os.path.abspath(os.path.expanduser(filled)))  # noqa: PTH100, PTH111 - keeps symbolic links as given
+
+
+def _filled(path: str | Path) -> str:
+    """`path` with its `$VARS`."""
     expanded = os.path.expandvars(str(path))
     if "$" in expanded:
         unset = expanded[expanded.index("$") :].split("/")[0]
         raise ValueError(f"{unset} is not set; export it or write the path out")
-    return Path(os.path.abspath(os.path.expanduser(expanded)))  # noqa: PTH100, PTH111 - keeps symbolic links as given
+    return expanded
+
+
+def _expand_stored(path: Any) -> Any:
+    """As `_expand`, but an address such as s3://bucket/x is its place in the mirror."""
+    if isinstance(path, str) and remote.is_address(filled := _filled(path)):
+        return remote.place(filled)
+    return _expand(path)
 
 
 def expand_result(path: Any) -> Any:
-    """As `_expand`, but a relative path starts at $RAYSIGN_HOME, else at the current folder.
+    """As `_expand_stored`, but a relative path starts at $RAYSIGN_HOME, else at the current folder.
 
     The current folder of a submitted job is a copy that Ray deletes: there results go below ~/raysign.
     """
     root = os.environ.get("RAYSIGN_HOME", "~/raysign" if "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ else "")
-    return _expand(os.path.join(root, path)) if isinstance(path, str | Path) else path  # noqa: PTH118 - "~", "$VAR"
+    if isinstance(path, str | Path) and not remote.is_address(_filled(path)):
+        return _expand(os.path.join(root, path))  # noqa: PTH118 - "~", "$VAR"
+    return _expand_stored(path)
 
 
 AnyPath = Annotated[Path, BeforeValidator(_expand)]
-ResultPath = Annotated[Path, BeforeValidator(expand_result)]
+_shown = PlainSerializer(remote.shown, return_type=str, when_used="json")
+StoredPath = Annotated[Path, BeforeValidator(_expand_stored), _shown]  # of results that are there
+ResultPath = Annotated[Path, BeforeValidator(expand_result), _shown]
 
 
 # ---------------------------------------------------------------- open families: a kind is the name of a file

@@ -19,10 +19,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from raysign import engine, store
+from raysign import engine, remote, store
 from raysign.config import Config
 from raysign.errors import ConfigError, RaysignError, StoreError
 from raysign.kinds import Section, kind_module
+from raysign.pace import told
 
 log = logging.getLogger(__name__)
 
@@ -93,9 +94,8 @@ def prepare(config: Config) -> Path:
     plan = stage.plan(made, config.home / "clips", config)
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
-        for _ in tqdm(
-            _carried_out(config, plan.units, stage.Worker, arguments), "prepare", len(plan.units), unit="shard"
-        ):
+        rows = _carried_out(config, plan.units, stage.Worker, arguments)
+        for _ in told(rows, "prepare", len(plan.units), "shard"):
             continue
         stage.finish(config.landmarks_dir, plan, config, time.time() - began)
     return plan.directory
@@ -120,17 +120,29 @@ def _trained(config: Config, clips: Path) -> Path:
 def evaluate(config: Config) -> dict:
     """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
     from raysign.infer import evaluate as scoring
-    from raysign.learn import distribute
+    from raysign.learn import bundle as bundles
+    from raysign.learn import distribute, tracking
 
     clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
     card = scoring.card_with(clips, split)  # said before the training and not after it
     made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
-    if published.exists() and not made.exists() and not config.evaluate.bundle:
+    if store.exists(published / "card.json") and not store.exists(made) and not config.evaluate.bundle:
         log.warning("%s: found no bundle of these settings and clips, only of others; one is trained now", published)
     bundle = config.evaluate.bundle or _trained(config, clips)
     device = "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
     out = config.answers / "evaluation"
-    return scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
+    figures = scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
+    training = bundles.training_of(bundle, figures["training"])
+    if config.mlflow.enabled and training:
+        tracking.evaluated(config, training, split, figures, [out / "report.html", out / "metrics.json"])
+    return figures
+
+
+def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
+    """A bundle into MLflow's registry of models; arguments: settings over the bundle's own. Returns what to say."""
+    from raysign.infer import registry
+
+    return registry.register(bundle, arguments, name, alias)
 
 
 def tune(config: Config, resume: bool = False) -> str:
@@ -219,7 +231,7 @@ def plan(config: Config, machines: dict, seconds: float = 30.0):
     media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
     given = Machines(**{**machines, "cpus": machines.get("cpus") or engine.cpus(config.ray)})
-    with tqdm(unit="clip", leave=False) as bar:
+    with tqdm(unit="clip", leave=False, disable=None) as bar:
 
         def told(what: str, clips: int) -> None:
             bar.set_description_str(f"plan: trying {what}", refresh=False)
@@ -254,6 +266,7 @@ def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | 
     found = list(showing.chosen(stored or landmarks_of(config), ids, count))
     views = [(title, showing.views(clip, config, upwards, row)) for row, (title, clip) in enumerate(found)]
     drawing.save(views, out, fps=found[0][1].fps or 25)
+    remote.push(out, out)
     return out
 
 
@@ -385,7 +398,10 @@ def _publish(made: Path, place: Path) -> Path:
     fresh, old = (place.with_name(f".{place.name}.{word}") for word in ("new", "old"))
     for left in (fresh, old):  # by a run that was killed here
         shutil.rmtree(left, ignore_errors=True)
-    names = [path.name for path in made.iterdir()]
+    names = [path.name for path in store.found(made, "*")]
+    for name in names:  # another node may have made them
+        remote.pull(made / name)
+        remote.pull(place / name)
     if filecmp.cmpfiles(made, place, names)[0] == names:
         return place
     shutil.copytree(made, fresh)
@@ -393,4 +409,7 @@ def _publish(made: Path, place: Path) -> Path:
         place.rename(old)
     fresh.rename(place)
     shutil.rmtree(old, ignore_errors=True)
+    remote.remove(place / "card.json")  # there, file by file: without its card it is no bundle
+    for name in sorted(names, key="card.json".__eq__):
+        remote.push(place / name, place / name)
     return place

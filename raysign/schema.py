@@ -63,6 +63,7 @@ CLIPS = _schema(
         "recipe": pa.string(),  # hash of the prepare section and of the landmarks' extractor
     },
 )
+ARRAYS = {field.name for table in (LANDMARKS, CLIPS) for field in table if field.type == _ARRAY}  # the large columns
 PREDICTIONS = _schema(
     "predictions",
     {

@@ -1,7 +1,8 @@
 """Stage directories: shards that appear whole or not at all, and the card that says what is in them.
 
 A stage directory is `shard-<name>.parquet` files beside `card.json`. A shard is written under a temporary name and
-renamed, so a killed run leaves whole shards only.
+renamed, so a killed run leaves whole shards only. Whatever goes through here may as well lie in an object store, see
+`remote`.
 """
 
 import csv
@@ -9,18 +10,19 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raysign import __version__
+from raysign import __version__, remote
 from raysign.errors import StoreError
-from raysign.schema import VERSION
+from raysign.schema import ARRAYS, VERSION
 
 
 def fingerprint(value: Any) -> str:
@@ -30,7 +32,7 @@ def fingerprint(value: Any) -> str:
 
 def sha256(path: Path) -> str:
     """Of a file's content, in hexadecimal digits. OSError when it cannot be read."""
-    with path.open("rb") as file:
+    with remote.pull(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -47,8 +49,12 @@ def write_bytes(path: Path, data: bytes) -> None:
     """Write a file that other processes see whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_bytes(data)
-    temporary.replace(path)
+    try:
+        temporary.write_bytes(data)
+        remote.push(path, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -68,9 +74,35 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence]) -> N
 def read_json(path: Path) -> Any:
     """A JSON file. StoreError when it is missing or torn."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(remote.pull(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: not readable ({error}); run the stage that writes it again") from None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file; nothing is fetched for the answer."""
+    there = remote.holds(path)
+    return path.exists() if there is None else there
+
+
+def found(directory: Path, pattern: str) -> list[Path]:
+    """The files of a directory whose names, from there, match the pattern, sorted; nothing is fetched."""
+    names = remote.listed(directory, deep="/" in pattern)
+    if names is None:
+        return sorted(directory.glob(pattern))
+    return sorted(directory / name for name in names if PurePath(name).match(pattern))
+
+
+def unlink(path: Path) -> None:
+    """Delete a file, if it is there."""
+    remote.remove(path)
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(directory: Path) -> None:
+    """Delete a directory and all that is in it, as far as that can be done."""
+    remote.remove(directory)
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 # Landmarks are kept for years and read a few times: compressed, at a level that costs little time.
@@ -96,15 +128,21 @@ def write_table(path: Path, table: pa.Table) -> None:
         pq.write_table(
             table, temporary, use_dictionary=False, write_statistics=False, row_group_size=max(1, len(table)), **options
         )
+        remote.push(path, temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
-    """One shard, or some of its columns. StoreError when it is missing, torn or of another schema version."""
+    """One shard, or some of its columns. StoreError when it is missing, torn or of another schema version.
+
+    A shard in an object store is fetched for its arrays; of other columns only these are read there.
+    """
+    small = columns is not None and not ARRAYS.intersection(columns)
     try:
-        table = pq.ParquetFile(path, memory_map=True).read(columns=columns, use_threads=False)
+        file = (remote.part(path) if small else None) or remote.pull(path)
+        table = pq.ParquetFile(file, memory_map=True).read(columns=columns, use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"{path}: not readable ({error}); delete it and run the stage again") from None
     wrote = (table.schema.metadata or {}).get(b"raysign.schema", b"").decode()
@@ -117,7 +155,12 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
 def shards(directory: Path) -> list[Path]:
     """The whole shards of a stage directory, sorted by name."""
-    return sorted(directory.glob("shard-*.parquet"))
+    return found(directory, "shard-*.parquet")
+
+
+def metadata(path: Path) -> dict[bytes, bytes]:
+    """What a shard says of itself beside its rows."""
+    return pq.read_schema(remote.part(path) or path).metadata or {}
 
 
 def tables(directory: Path, columns: list[str] | None = None) -> Iterator[tuple[Path, pa.Table]]:
@@ -170,4 +213,4 @@ def landmarks_card(directory: Path) -> dict:
 def read_card(directory: Path) -> dict | None:
     """The stage's card, or None when the stage is not finished."""
     path = directory / "card.json"
-    return read_json(path) if path.exists() else None
+    return read_json(path) if remote.pull(path).exists() else None

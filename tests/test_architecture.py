@@ -8,6 +8,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "raysign"
 ROOMS = [
     "errors",
+    "remote",
+    "pace",
     "kinds",
     "trees",
     "config",
@@ -34,7 +36,7 @@ ROOMS = [
 DOORS = {
     "mediapipe": {"extract/landmarker.py", "extract/assemble.py"},
     "torchvision": {"extract/inception.py"},
-    "mlflow": {"learn/tracking.py"},
+    "mlflow": {"learn/tracking.py", "infer/registry.py", "infer/pyfunc.py"},
     "ray.train": {"learn/distribute.py"},
     "ray.data": {"engine.py"},
     "ray.tune": {"learn/search.py"},

@@ -1,5 +1,7 @@
 """MLflow: what is recorded, that a training which goes on stays one run, and that trouble stops nothing."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from made_clips import settings, write
 from mlflow import MlflowClient
 
 from raysign import store
-from raysign.learn import bundle, distribute, tracking
+from raysign.learn import bundle, distribute, provenance, tracking
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -48,7 +50,10 @@ def test_a_training_is_one_run_with_params_metrics_tags_and_bundle(clips, tmp_pa
     assert run.info.status == "FINISHED"
     assert run.data.params["train.lr"] == "0.001"
     assert run.data.tags["raysign.clips"] == store.read_json(clips / "card.json")["key"]
-    assert {"raysign.version", "torch", "raysign.training"} <= set(run.data.tags)
+    known = {"raysign.version", "torch", "ray", "python", "platform", "cpus", "raysign.training", "raysign.recipe"}
+    assert known <= set(run.data.tags)
+    assert [data.dataset.digest for data in run.inputs.dataset_inputs] == [run.data.tags["raysign.clips"]]
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"bundle", "config.yaml"}
     assert [m.step for m in client.get_metric_history(run.info.run_id, "train/loss")] == [1, 2, 3, 4]
     copy = client.download_artifacts(run.info.run_id, "bundle", str(tmp_path))
     assert bundle.load(Path(copy)).labels == bundle.load(made).labels
@@ -58,6 +63,82 @@ def test_a_store_that_cannot_be_reached_does_not_stop_a_training(clips, tmp_path
     config = settings(tmp_path, "mlflow.enabled=true", "train.epochs=1", "mlflow.uri=sqlite:////proc/none/mlflow.db")
     assert bundle.load(distribute.train(config, clips, tmp_path / "train")).labels
     assert caplog.text.count("training goes on without it") == 1
+
+
+def test_what_a_store_missed_is_told_by_the_same_command(clips, tmp_path, caplog):
+    config = settings(tmp_path, "mlflow.enabled=true", "train.epochs=3")
+    place = tmp_path / "runs" / "mlflow.db"
+    place.mkdir(parents=True)  # no database can be there
+    made = distribute.train(config, clips, tmp_path / "train")
+    assert "same command tells the rest" in caplog.text
+    written = (made / "card.json").stat().st_mtime_ns
+    place.rmdir()
+    for _ in range(2):
+        assert distribute.train(config, clips, tmp_path / "train") == made
+    (run,) = runs(config)
+    client = MlflowClient(tracking.uri_of(config))
+    assert run.info.status == "FINISHED"
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "val/loss")] == [1, 2, 3]
+    assert len(client.get_metric_history(run.info.run_id, "best/val/top1")) == 1
+    assert len(client.list_artifacts(run.info.run_id, "bundle")) == 4
+    assert (made / "card.json").stat().st_mtime_ns == written
+
+
+def test_a_lost_answer_makes_no_second_run_and_tells_no_epoch_twice(clips, tmp_path):
+    config = settings(tmp_path, "mlflow.enabled=true", "train.epochs=3")
+    made = distribute.train(config, clips, tmp_path / "train")
+    note = store.read_json(made.parent / tracking.NOTE)
+    store.write_json(made.parent / tracking.NOTE, {name: note[name] for name in ("uri", "ticket", "began", "finished")})
+    tracker = tracking.Tracker(config, made.parent, {})  # as if it never heard that its run was made
+    assert tracker.run_id == note["run_id"]
+    tracker.sent = 0  # nor that its metrics were taken
+    tracker.finish("FINISHED")
+    (run,) = runs(config)
+    for name in ("train/loss", "seconds"):
+        history = MlflowClient(tracking.uri_of(config)).get_metric_history(run.info.run_id, name)
+        assert [m.step for m in history] == [1, 2, 3]
+
+
+def test_trials_are_shown_below_their_search(tmp_path):
+    config = settings(tmp_path, "mlflow.enabled=true")
+    search = tracking.Tracker(config, tmp_path / "search", {"raysign.search": "made"})
+    search.log(1, {"best": 0.5})
+    trial = tracking.Tracker(config, tmp_path / "trial", {}, parent=search.run_id)
+    trial.finish("FINISHED")
+    (tmp_path / "page.html").write_text("page")
+    search.artifact(tmp_path / "page.html", "report")
+    search.finish("FINISHED")
+    found = {run.info.run_id: run for run in runs(config)}
+    assert found[trial.run_id].data.tags["mlflow.parentRunId"] == search.run_id
+    assert found[search.run_id].data.metrics == {"best": 0.5}
+    client = MlflowClient(tracking.uri_of(config))
+    assert [file.path for file in client.list_artifacts(search.run_id, "report")] == ["report/page.html"]
+
+
+def test_an_evaluation_is_told_to_the_run_of_its_training_once(clips, tmp_path):
+    config = settings(tmp_path, "mlflow.enabled=true", "train.epochs=1")
+    training = distribute.train(config, clips, tmp_path / "train").parent
+    (tmp_path / "metrics.json").write_text("{}")
+    for split, top1 in (("test", 0.5), ("test", 0.5), ("test", 0.25), ("val", 1)):
+        figures = {"top1": top1, "split": split, "per_class": {"a": {"f1": 1}}, "warnings": []}
+        tracking.evaluated(config, training, split, figures, [tmp_path / "metrics.json"])
+    (run,) = runs(config)
+    client = MlflowClient(tracking.uri_of(config))
+    assert [m.value for m in client.get_metric_history(run.info.run_id, "test/top1")] == [0.5, 0.25]
+    assert run.data.metrics["evaluation/val/top1"] == 1
+    assert [m.step for m in client.get_metric_history(run.info.run_id, "val/top1")] == [1]
+    assert run.info.status == "FINISHED"
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} > {"evaluation", "evaluation-val"}
+
+
+FIRST = "from raysign.learn import tracking as t; import sys; t.client_of(sys.argv[1]).create_experiment(sys.argv[2])"
+
+
+def test_processes_that_make_the_same_database_at_once_do_not_destroy_it(tmp_path):
+    uri = f"sqlite:///{tmp_path / 'new' / 'mlflow.db'}"
+    all_at_once = [subprocess.Popen([sys.executable, "-c", FIRST, uri, f"{i}"]) for i in range(4)]
+    assert [process.wait() for process in all_at_once] == [0] * 4
+    assert {found.name for found in MlflowClient(uri).search_experiments()} == {"Default", "0", "1", "2", "3"}
 
 
 def test_without_git_all_but_the_commit_is_recorded(clips, tmp_path, monkeypatch):
@@ -71,4 +152,4 @@ def test_without_git_all_but_the_commit_is_recorded(clips, tmp_path, monkeypatch
 
 
 def test_dotted_names_of_params_are_those_of_overrides():
-    assert tracking.flat({"train": {"lr": 0.1}, "name": "a"}) == {"train.lr": "0.1", "name": "a"}
+    assert provenance.flat({"train": {"lr": 0.1}, "name": "a"}) == {"train.lr": "0.1", "name": "a"}

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from tqdm import tqdm
 
 from raysign import schema, skeleton, store
 from raysign.checks import contract, twins
 from raysign.checks.findings import Finding
 from raysign.checks.measure import FAULTS, NAMES, body_size, measure, quality
 from raysign.errors import StoreError
+from raysign.pace import told
 from raysign.skeleton import Skeleton
 
 ABOUT = ("id", "gloss", "signer", "split", "fps", "width", "height", "persons", "frames")
@@ -79,7 +79,7 @@ def gather(directory: Path) -> Evidence:
     about, ids, measured, tracks, contents = {name: [] for name in ABOUT}, [], [], [], []
     parts: dict[str, Counter] = {}
     stage, quarantined, gone = "", 0, set(card.get("gone", ()))
-    for path in tqdm(paths, f"validate {directory.name}", unit="shard"):
+    for path in told(paths, f"validate {directory.name}", len(paths), "shard"):
         table = _readable(path, stage, notes)
         if table is None:
             continue

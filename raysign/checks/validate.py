@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from raysign import store
+from raysign import remote, store
 from raysign.checks import labels, limits, points
 from raysign.checks.evidence import Evidence, gather
 from raysign.checks.findings import Finding, limited, table
@@ -33,12 +33,12 @@ class Result:
 
     def text(self) -> str:
         """The findings for a terminal, and where the page is."""
-        return f"{table(self.findings)}\nreport: {self.home / 'report.html'}"
+        return f"{table(self.findings)}\nreport: {remote.shown(self.home / 'report.html')}"
 
 
 def is_stage(path: Path) -> bool:
     """Whether a directory is one that a stage was begun in."""
-    return path.is_dir() and ((path / "card.json").exists() or (path / ".work").exists() or bool(store.shards(path)))
+    return store.exists(path / "card.json") or (path / ".work").exists() or bool(store.shards(path))
 
 
 def validate(

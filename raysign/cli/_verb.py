@@ -1,8 +1,11 @@
 """What verbs have in common: the program itself, errors as one line, and a config told by words."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 
@@ -28,12 +31,14 @@ def main() -> None:
 
 
 def plain_errors(verb):
-    """What the user can mend is one line on stderr and exit code 1; an interrupt is exit code 130."""
+    """What the user can mend is one line on stderr and exit code 1; an interrupt is exit code 130, SIGTERM is 143."""
 
     @wraps(verb)
     def guarded(*args, **kwargs):
+        stopped = []
         try:
-            return verb(*args, **kwargs)
+            with terminable(stopped):
+                return verb(*args, **kwargs)
         except RaysignError as error:
             click.echo(f"raysign: {error}", err=True)
             sys.exit(1)
@@ -43,16 +48,41 @@ def plain_errors(verb):
             click.echo(f"raysign: {error}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            click.echo("raysign: stopped; the same command goes on where it was", err=True)
-            sys.exit(130)
+            word, code = ("terminated", 128 + signal.SIGTERM) if stopped else ("stopped", 128 + signal.SIGINT)
+            click.echo(f"raysign: {word}; the same command goes on where it was", err=True)
+            sys.exit(code)
 
     return guarded
 
 
 def folder(word: str, holds: Callable[[Path], object]) -> Path | None:
     """The directory that a word of the command line names, if it holds what is asked for; else None."""
-    there = os.path.isdir(word)  # noqa: PTH112 - of a long word pathlib says that it is too long
-    return Path(word) if there and holds(Path(word)) else None
+    from raysign import remote
+
+    there = remote.is_address(word) or os.path.isdir(word)  # noqa: PTH112 - of a long word pathlib says it is too long
+    return remote.place(word) if there and holds(remote.place(word)) else None
+
+
+@contextmanager
+def terminable(stopped: list):
+    """SIGTERM, as of `ray job stop`, ends what is done here as an interrupt does, once; `stopped` then holds it.
+
+    Not as SystemExit: Ray gives that another exit code on its way.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other thread may say what a signal does
+        yield
+        return
+
+    def stop(number, _frame):
+        signal.signal(number, signal.SIG_IGN)
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
 
 
 NO_DATA = {"source": {"kind": "synthetic"}}  # for verbs that look at settings alone

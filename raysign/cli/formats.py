@@ -1,4 +1,4 @@
-"""Verbs between raysign and other programs: landmarks out, weights in."""
+"""Verbs between raysign and other programs: landmarks out, weights in, bundles into a registry."""
 
 from pathlib import Path
 
@@ -51,3 +51,20 @@ def import_weights(file: Path, config: tuple[str, ...], out: Path, **options):
 
     said = pipeline.import_weights(file, settings_of(config, NO_DATA), out, **options)
     click.echo("\n".join([*said, f"bundle: {out}"]))
+
+
+@main.command(epilog=CONFIG_HELP)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("config", nargs=-1)
+@click.option("--name", help="of the registered model; default: the name of the bundle's config")
+@click.option("--alias", help="points to this version from now on, such as champion")
+@plain_errors
+def register(bundle: Path, config: tuple[str, ...], name: str | None, alias: str | None):
+    """A BUNDLE into MLflow's registry of models, for others to load and to serve.
+
+    The CONFIG is merged over the bundle's own: mlflow.uri=http://... for another server than that of its training. A
+    bundle that is registered already is not registered again, but gets the alias.
+    """
+    from raysign import pipeline
+
+    click.echo(f"registered: {pipeline.register(bundle, config, name, alias)}")

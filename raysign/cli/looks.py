@@ -47,12 +47,12 @@ def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path 
 
     Takes a config, or LANDMARKS, a directory of them, with settings of how to prepare and augment its clips.
     """
-    from raysign import pipeline, store
+    from raysign import pipeline, remote, store
     from raysign.config import load
 
     stored = folder(config[0], store.shards)
     settings = load(config[1:], NO_DATA) if stored else load(config)
-    click.echo(f"picture: {pipeline.show(settings, clips, count, out, upwards, stored)}")
+    click.echo(f"picture: {remote.shown(pipeline.show(settings, clips, count, out, upwards, stored))}")
 
 
 @main.command(epilog=CONFIG_HELP)
@@ -64,15 +64,15 @@ def analyze(where: tuple[str, ...], out: Path | None):
 
     Takes a config, or directories to compare: of trainings, or of all results of a config.
     """
-    from raysign import pipeline
+    from raysign import pipeline, remote
     from raysign.config import load
 
-    named = [folder(word, Path.is_dir) for word in where]
+    named = [remote.place(word) if remote.is_address(word) else folder(word, Path.is_dir) for word in where]
     places = [place for place in named if place] if all(named) else [load(where).answers]
     out = out or places[0] / "curves.png"
     for line in pipeline.analyze(places, out):
         click.echo(line)
-    click.echo(f"picture: {out}")
+    click.echo(f"picture: {remote.shown(out)}")
 
 
 _PRICE = click.FloatRange(min=0)

@@ -54,9 +54,9 @@ def prepare(config):
 @verb()
 def train(config):
     """Clips to a bundle: trains, or goes on with an unfinished training of the same config."""
-    from raysign import pipeline
+    from raysign import pipeline, remote
 
-    click.echo(f"bundle: {pipeline.train(config)}")
+    click.echo(f"bundle: {remote.shown(pipeline.train(config))}")
 
 
 @verb()
@@ -81,20 +81,20 @@ def evaluate(config):
 
 
 @main.command()
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="how many glosses to name")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line instead of a table")
 @plain_errors
-def predict(bundle: Path, files: tuple[Path, ...], top: int, as_json: bool):
+def predict(bundle: str, files: tuple[Path, ...], top: int, as_json: bool):
     """Recognise FILES with a BUNDLE: videos, images, folders of images, or landmark files.
 
     A file that cannot be used is named with the reason; the others go on. Exit code 1 when none could be used.
     """
-    from raysign import pipeline
+    from raysign import pipeline, remote
 
     used = 0
-    for line, good in pipeline.predict(bundle, files, top, as_json):
+    for line, good in pipeline.predict(remote.place(bundle), files, top, as_json):
         used += good
         click.echo(line, err=not good)
     if not used:

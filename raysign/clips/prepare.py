@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock
 
-from raysign import config, schema, store
+from raysign import config, remote, schema, store
 from raysign.clips import form, split
 from raysign.errors import ClipError, StoreError
 from raysign.kinds import Section, kind_module
@@ -81,7 +80,8 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
         {"shard": name, "splits": [chosen.get(clip) or "" for clip in table["id"].to_pylist()]}
         for name, table in shards
     ]
-    todo = [unit for unit in units if not (clips_root / key / unit["shard"]).exists()]
+    there = {path.name for path in store.shards(clips_root / key)}
+    todo = [unit for unit in units if unit["shard"] not in there]
     left_out = [
         {name: row[name] for name in ("id", "gloss", "signer")} | {"reason": why}
         for row, why in zip(rows, reasons, strict=True)
@@ -187,7 +187,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
     Raises StoreError when the recipe left no clip to train on, or none of a gloss that is validated or tested on.
     """
     table = store.read_columns(made.directory, *_WHO, "frames")
-    notes = [json.loads(pq.read_schema(path).metadata[_NOTE]) for path in store.shards(made.directory)]
+    notes = [json.loads(store.metadata(path)[_NOTE]) for path in store.shards(made.directory)]
     failed = [row for note in notes for row in note["dropped"]]
     dropped = pa.concat_tables([made.dropped, pa.Table.from_pylist(failed, DROPPED)]).sort_by("id")
     rows = table.to_pylist()
@@ -202,7 +202,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         counts=_counts(rows),
         dropped=dict(Counter(dropped["reason"].to_pylist()).most_common()),
         seconds=seconds,
-        landmarks=str(landmarks_dir),
+        landmarks=remote.shown(landmarks_dir),
         extractor=sorted(set(store.read_columns(landmarks_dir, "extractor")["extractor"].to_pylist())),
         seed=settings.seed,
         labels=sorted({word for row in rows if row["split"] == "train" for word in row["gloss"]}),

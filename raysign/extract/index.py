@@ -29,7 +29,7 @@ def about(directory: Path) -> pa.Table:
     Leaves them in `index.parquet`. StoreError naming a shard that is not readable.
     """
     path = directory / "index.parquet"
-    known = store.read_table(path) if path.exists() else INDEX.empty_table()
+    known = store.read_table(path) if store.exists(path) else INDEX.empty_table()
     names = pa.array([shard.name for shard in store.shards(directory)], pa.string())
     kept = known.filter(pc.is_in(known["shard"], value_set=names))  # pyright: ignore
     fresh = names.filter(pc.invert(pc.is_in(names, value_set=kept["shard"].unique()))).to_pylist()  # pyright: ignore

@@ -7,7 +7,6 @@ and however often, loses the clips being read at that moment and nothing else.
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -66,7 +65,7 @@ def plan(refs: list[ClipRef], directory: Path, extractor: str, *, retry: bool = 
     directory.mkdir(parents=True, exist_ok=True)
     _lock(directory)
     before = store.read_card(directory) or {}
-    (directory / "card.json").unlink(missing_ok=True)  # from here on, until `finish`, the stage is not whole
+    store.unlink(directory / "card.json")  # from here on, until `finish`, the stage is not whole
     recovered = _recover(directory)
     for leftover in directory.glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
@@ -181,7 +180,7 @@ def _rewrite(path: Path, labels: list[dict], keep: np.ndarray) -> None:
         content = [[row[name] for name in ("id", *_KNOWN)] for row, good in zip(labels, keep, strict=True) if good]
         name = store.fingerprint([path.name, content])
         store.write_table(path.with_name(f"shard-{name}.parquet"), table.filter(pa.array(keep)))
-    path.unlink()
+    store.unlink(path)
 
 
 def _unit(clips: list[ClipRef], extractor: str) -> dict:
@@ -238,7 +237,7 @@ def _recover(directory: Path) -> int:
     if rows:
         name = store.fingerprint([sorted(rows), secrets.token_hex(4)])
         store.write_table(directory / f"shard-{name}.parquet", pa.concat_tables(rows[key] for key in sorted(rows)))
-    shutil.rmtree(desk(directory), ignore_errors=True)
+    store.remove_tree(desk(directory))
     return len(rows)
 
 
@@ -264,6 +263,6 @@ def _lock(directory: Path) -> None:
 
 def release(directory: Path) -> None:
     """Clear the desk of a run that has ended, and let other drivers in."""
-    shutil.rmtree(desk(directory), ignore_errors=True)
+    store.remove_tree(desk(directory))
     if directory in _LOCKS:
         _LOCKS.pop(directory).close()

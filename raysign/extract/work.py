@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from tqdm import tqdm
 
-from raysign import skeleton, store
+from raysign import remote, skeleton, store
 from raysign.errors import ClipError, RaysignError, StoreError
 from raysign.extract import index
 from raysign.extract.journal import Journal
 from raysign.extract.plan import CLIPS_PER_UNIT, Plan, desk, plan, release
+from raysign.pace import pace
 from raysign.schema import LANDMARKS, ClipRef, Landmarks, landmarks_row, to_table
 
 __all__ = ["CLIPS_PER_UNIT", "Plan", "Worker", "finish", "plan", "progress"]
@@ -44,7 +45,7 @@ class Worker:
         """One manifest row: unit, clips, frames, quarantined, cpu_seconds, wall_seconds."""
         wall, cpu = time.perf_counter(), time.process_time()
         path = self.directory / f"shard-{unit['unit']}.parquet"
-        if not path.exists():  # it does when a process died between writing it and saying so
+        if not store.exists(path):  # it does when a process died between writing it and saying so
             self._fill(path, unit)
         table = store.read_table(path, ["frames", "error"])
         return {
@@ -92,7 +93,7 @@ class Worker:
 
     def _require_current(self) -> None:
         """A worker can outlive its killed driver for seconds, and must not add to what the next run is doing."""
-        current = desk(self.directory) / "run"
+        current = remote.pull(desk(self.directory) / "run")
         if not current.exists() or current.read_text() != self.run:
             raise StoreError(f"{self.directory}: another run has taken over; nothing written")
 
@@ -103,10 +104,10 @@ class Worker:
 def progress(rows: Iterable[dict], work: Plan, what: str = "landmarks") -> Iterator[dict]:
     """Pass manifest rows on while showing clips, frames per second and time left on stderr.
 
-    A bar on a terminal; elsewhere a line every ten seconds.
+    A bar on a terminal; elsewhere a line now and then.
     """
-    total, begun, said, clips, frames, bad = work.todo, time.monotonic(), 0.0, 0, 0, 0
-    live = sys.stderr.isatty()
+    total, begun, clips, frames, bad = work.todo, time.monotonic(), 0, 0, 0
+    live, due = sys.stderr.isatty(), pace()
     with tqdm(total=total, desc=what, unit="clip", disable=not live, smoothing=0.05) as bar:
         for row in rows:
             clips, frames, bad = clips + row["clips"], frames + row["frames"], bad + row["quarantined"]
@@ -114,8 +115,8 @@ def progress(rows: Iterable[dict], work: Plan, what: str = "landmarks") -> Itera
             speed = f"{frames / spent:.1f} frames/s, {bad} quarantined"
             bar.set_postfix_str(speed, refresh=False)
             bar.update(row["clips"])
-            if not live and (spent - said >= 10 or clips >= total):
-                said, left = spent, spent / max(clips, 1) * (total - clips)
+            if not live and (clips >= total or due()):
+                left = spent / max(clips, 1) * (total - clips)
                 print(f"{what}: {clips}/{total} clips, {speed}, {left:.0f} s left", file=sys.stderr, flush=True)
             yield row
 

@@ -117,12 +117,9 @@ def _scored(predictor: Predictor, clips: pa.Table, batch: int) -> pa.Table:
 
 
 def epochs_of(bundle_dir: Path, bundle: Bundle) -> list[dict]:
-    """Training's figures by epoch from the training's folder, beside the bundle or where the pipeline keeps it."""
-    training = str(bundle.card.get("training", ""))
-    for folder in (bundle_dir.parent, bundle_dir.parent / "train" / training):
-        if folder.name == training and (rows := read_metrics(folder)):
-            return rows
-    return []
+    """Training's figures by epoch, where its folder is still there."""
+    folder = bundles.training_of(bundle_dir, bundle.card.get("training"))
+    return read_metrics(folder) if folder else []
 
 
 def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tuple[str, str]]:

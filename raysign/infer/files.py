@@ -40,7 +40,8 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5) -> Iterator[dic
         for file in files:
             clips = reader.clips(Path(file))
             while some := list(islice(clips, TOGETHER)):
-                for name, answer in _answers(predictor, some):
+                answers = predictor.each([found for _, found in some], TOGETHER)
+                for (name, _), answer in zip(some, answers, strict=True):
                     about = {"file": str(file), "clip": name}
                     if isinstance(answer, RaysignError):
                         yield {**about, "top": [], "error": str(answer)}
@@ -49,20 +50,6 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5) -> Iterator[dic
                         yield {**about, "top": top(probabilities, bundle.labels, k), "error": None, **told}
     finally:
         reader.close()
-
-
-def _answers(predictor: Predictor, some: list[Found]) -> Iterator[tuple]:
-    """(name, (probabilities, what else is told) or the error) of each clip, in order."""
-    prepared: list = []
-    for _, found in some:
-        try:
-            prepared.append(found if isinstance(found, RaysignError) else predictor.prepared(found))
-        except RaysignError as error:
-            prepared.append(error)
-    clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
-    rows = zip(*predictor.answers(clips, TOGETHER), strict=True)
-    for (name, _), clip in zip(some, prepared, strict=True):
-        yield name, clip if isinstance(clip, RaysignError) else next(rows)
 
 
 class Reader:

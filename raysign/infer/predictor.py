@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from raysign.errors import BundleError, in_line
+from raysign.errors import BundleError, RaysignError, in_line
 from raysign.kinds import kind_module
 from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
@@ -64,6 +64,22 @@ class Predictor:
                 f"landmarks of {layout(landmarks.layout).name}: {unlike}; give it those it was trained on"
             )
         return recipe.apply(landmarks, settings)
+
+    def each(self, found: Sequence[Landmarks | RaysignError], batch: int = 64) -> Iterator[tuple | RaysignError]:
+        """For each of the landmarks its probabilities (K,) and what else is told, or why there are none, in order.
+
+        What could not be read is given as its error and comes out again.
+        """
+        prepared: list = []
+        for landmarks in found:
+            try:
+                prepared.append(landmarks if isinstance(landmarks, RaysignError) else self.prepared(landmarks))
+            except RaysignError as error:
+                prepared.append(error)
+        clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
+        answers = zip(*self.answers(clips, batch), strict=True)
+        for clip in prepared:
+            yield clip if isinstance(clip, RaysignError) else next(answers)
 
     def _check(self, clip: np.ndarray) -> None:
         wanted = (self.points, len(self.bundle.channels))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from raysign import __version__, config, store
+from raysign import __version__, config, remote, store
 from raysign.errors import BundleError, RaysignError
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import Recogniser, build
@@ -46,7 +46,7 @@ class Bundle:
     def save(self, directory: Path) -> None:
         """Write the bundle's files; the card last, so that a bundle without one is not finished."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "card.json").unlink(missing_ok=True)
+        store.unlink(directory / "card.json")
         store.write_bytes(directory / "config.yaml", self.config.to_yaml().encode())
         store.write_json(directory / "labels.json", asdict(self.names))
         weights = {name: value.detach().cpu() for name, value in self.network.state_dict().items()}
@@ -62,7 +62,7 @@ class Bundle:
 def load(directory: Path) -> Bundle:
     """The bundle in a directory, its network on the CPU in eval mode. BundleError when it is missing, torn or wrong."""
     directory = Path(directory)
-    if not (directory / "card.json").is_file():
+    if not remote.pull(directory / "card.json").is_file():
         raise BundleError(f"{directory}: no card.json; give the folder of a bundle that `raysign train` has finished")
     try:
         card = store.read_json(directory / "card.json")
@@ -90,6 +90,14 @@ def fingerprint(directory: Path) -> str:
         return store.read_json(directory / "card.json")["sha256"]["weights.pt"]
     except (RaysignError, OSError, KeyError, TypeError):
         raise BundleError(f"{directory}: found no bundle, expected one that `raysign train` has finished") from None
+
+
+def training_of(directory: Path, training: str | None) -> Path | None:
+    """The folder of the training `training` that a bundle is of: the one it lies in, or where the pipeline keeps it;
+    None where it is neither.
+    """
+    places = (directory.parent, directory.parent / "train" / str(training))
+    return next((place for place in places if place.name == training and place.is_dir()), None)
 
 
 def tensor_bytes(state: dict) -> bytes:

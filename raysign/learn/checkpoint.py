@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from raysign import store
+from raysign import remote, store
 from raysign.learn.bundle import TORN, tensor_bytes
 
 PARTS = {"epoch", "network", "averaged", "optimizer", "scaler", "scores", "best", "ended"}
@@ -21,19 +21,19 @@ def save(directory: Path, state: dict, keep: int) -> None:
     """Write the checkpoint of `state["epoch"]` and delete all but the newest `keep`."""
     store.write_bytes(path_of(directory, state["epoch"]), tensor_bytes(state))
     for old in saved(directory)[:-keep]:
-        old.unlink(missing_ok=True)
+        store.unlink(old)
 
 
 def saved(directory: Path) -> list[Path]:
     """The checkpoints of a training, oldest first."""
-    return sorted((directory / "checkpoints").glob("epoch_*.pt"))
+    return store.found(directory / "checkpoints", "epoch_*.pt")
 
 
 def newest(directory: Path) -> dict | None:
     """The newest whole checkpoint, on the CPU; None when there is none. A torn one is passed over, with a word."""
     for path in reversed(saved(directory)):
         try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
+            state = torch.load(remote.pull(path), weights_only=True, map_location="cpu")
         except TORN as error:
             log.warning("%s: not readable (%s); the one before it is used", path, type(error).__name__)
             continue

@@ -8,7 +8,6 @@ a name and a folder of its own each time, so nothing Ray left behind can be mist
 import logging
 import math
 import os
-import shutil
 import sys
 import threading
 import time
@@ -19,13 +18,13 @@ from pathlib import Path
 import torch
 
 from raysign import config as configs
-from raysign import engine, store
+from raysign import engine, remote, store
 from raysign.clips.augment import Augment
 from raysign.clips.batch import Listing, Resident, Streamed, listing
 from raysign.config import Config
 from raysign.errors import BundleError, RaysignError, StoreError, TrainError
 from raysign.kinds import kind_module
-from raysign.learn import bundle, checkpoint, compute, history, loop, recogniser, reporters, transfer
+from raysign.learn import bundle, checkpoint, compute, history, loop, recogniser, reporters, tracking, transfer
 from raysign.learn.labels import Labels, of_card
 from raysign.learn.tracking import Tracker
 from raysign.skeleton import of_dict
@@ -69,13 +68,16 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
         raise StoreError(f"{clips_dir}: no finished clips; run `raysign prepare` first")
     directory = Path(train_root).absolute() / key_of(config, card["key"])
     if config.train.restart:
-        shutil.rmtree(directory, ignore_errors=True)
+        store.remove_tree(directory)
     if _is_bundle(directory / "bundle"):
+        if tracker is None and tracking.owes(config, directory):
+            best = store.read_json(directory / "bundle" / "card.json")["metrics"]
+            Tracker(config, directory, _tags(config, card, directory)).finish("FINISHED", directory / "bundle", best)
         return directory / "bundle"
     _check(card, clips_dir)
     directory.mkdir(parents=True, exist_ok=True)
     store.write_bytes(directory / "config.yaml", config.to_yaml().encode())  # for `raysign analyze`
-    tracker = tracker or Tracker(config, directory, _tags(card, directory))
+    tracker = tracker or Tracker(config, directory, _tags(config, card, directory))
     status = "KILLED"
     try:
         run = _run_here if config.train.most == 0 else _run_on_ray
@@ -107,8 +109,14 @@ def _check(card: dict, clips_dir: Path) -> None:
         raise TrainError(f"{clips_dir}: found {len(card['labels'])} gloss to train, expected 2 or more; add clips")
 
 
-def _tags(card: dict, directory: Path) -> dict[str, str]:
-    return {"raysign.clips": card["key"], "raysign.training": directory.name, "raysign.directory": str(directory)}
+def _tags(config: Config, card: dict, directory: Path) -> dict[str, str]:
+    """Which data and which training it is, whatever machine it is on."""
+    found = {
+        "raysign.clips": card["key"], "raysign.recipe": store.fingerprint(config.prepare.model_dump(mode="json")),
+        "raysign.training": directory.name, "raysign.directory": remote.shown(directory),
+    }  # fmt: skip
+    told = {"raysign.landmarks": card.get("landmarks"), "raysign.extractor": ", ".join(card.get("extractor") or ())}
+    return found | {name: value for name, value in told.items() if value}
 
 
 def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, dict]:
@@ -191,7 +199,7 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
     engine.connect(config.ray, dashboard=True)
     cpus, gpu = resources(config.train)
     run = history.begin(directory)
-    (directory / FAILED).unlink(missing_ok=True)
+    store.unlink(directory / FAILED)
     told = len(history.read_metrics(directory)) if checkpoint.saved(directory) else 0
     reporter = reporters.Local(config.train.epochs, tracker.log)
     follow = reporters.Follow(lambda: history.read_metrics(directory), reporter, int(min(told, tracker.told)))
@@ -201,9 +209,9 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
         follow.close()
         reporter.close()
         if history.is_current(directory, run):
-            shutil.rmtree(directory / "ray", ignore_errors=True)
+            store.remove_tree(directory / "ray")
         history.end(directory, run)
-    if (directory / FAILED).exists():
+    if store.exists(directory / FAILED):
         raise TrainError(store.read_json(directory / FAILED)["error"])
 
 
@@ -213,6 +221,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, run: str, cpus: int, 
     from ray.train.torch import TorchTrainer
 
     train = config.train
+    files, storage = remote.where(directory / "ray") or (None, str(directory / "ray"))
     each: dict[str, float] = {"CPU": cpus, **({"GPU": 1} if gpu else {})}
     trainer = TorchTrainer(
         _worker,
@@ -231,7 +240,8 @@ def _fit(config: Config, clips_dir: Path, directory: Path, run: str, cpus: int, 
         ),
         run_config=RunConfig(
             name=uuid.uuid4().hex,
-            storage_path=str(directory / "ray"),
+            storage_path=storage,
+            storage_filesystem=files,
             # room is looked for by `_in_a_thread`; what else keeps a group from starting is tried as long
             failure_config=FailureConfig(
                 max_failures=train.max_failures, controller_failure_limit=1 + train.node_wait // engine.GROUP_WAIT
@@ -242,7 +252,7 @@ def _fit(config: Config, clips_dir: Path, directory: Path, run: str, cpus: int, 
     try:
         _in_a_thread(trainer.fit, train, cpus, gpu)
     except (TrainingFailedError, RayActorError) as error:
-        if not (directory / FAILED).exists():
+        if not store.exists(directory / FAILED):
             reason = [line for line in str(error).splitlines() if line.strip()][-1:] or [type(error).__name__]
             raise TrainError(
                 f"{directory}: Ray Train gave up ({reason[0].strip()}); the same command goes on where it stopped"
@@ -290,7 +300,7 @@ def _worker(settings: dict) -> None:
     from ray.train.torch import get_device
 
     directory = Path(settings["into"])
-    if (directory / FAILED).exists():
+    if store.exists(directory / FAILED):
         return
     torch.set_num_threads(settings["cpus"])
     config = configs.load(base=settings["config"])

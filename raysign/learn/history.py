@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from raysign import store
+from raysign import remote, store
 from raysign.errors import TrainError
 
 FILE = "metrics.csv"
@@ -15,7 +15,7 @@ RUN = "run"
 
 def read_metrics(directory: Path) -> list[dict]:
     """One mapping an epoch, `epoch` (from 1) and the figures by name; without a torn last row, empty without a file."""
-    path, rows = directory / FILE, []
+    path, rows = remote.pull(directory / FILE), []
     text = path.read_text(encoding="utf-8").rpartition("\n")[0] if path.exists() else ""
     for row in csv.DictReader(text.splitlines()):
         try:
@@ -28,10 +28,11 @@ def read_metrics(directory: Path) -> list[dict]:
 
 def append(directory: Path, row: dict) -> None:
     """Add an epoch. Its figures are those of the file's first row; one that is missing leaves its column empty."""
-    with (directory / FILE).open("a+", encoding="utf-8", newline="") as file:
-        file.seek(0)
-        columns = next(csv.reader([file.readline()]), [])
-        _write(file, columns or list(row), [row], header=not columns)
+    path, file = remote.pull(directory / FILE), io.StringIO()
+    file.write(path.read_text(encoding="utf-8") if path.exists() else "")
+    columns = next(csv.reader(file.getvalue().splitlines()[:1]), [])
+    _write(file, columns or list(row), [row], header=not columns)
+    store.write_bytes(path, file.getvalue().encode())
 
 
 def begin(directory: Path) -> str:
@@ -43,7 +44,7 @@ def begin(directory: Path) -> str:
 
 def is_current(directory: Path, run: str) -> bool:
     """Whether it is this run that fills the directory."""
-    path = directory / RUN
+    path = remote.pull(directory / RUN)
     return path.exists() and path.read_text() == run
 
 
@@ -56,7 +57,7 @@ def require_current(directory: Path, run: str) -> None:
 def end(directory: Path, run: str) -> None:
     """Workers of the run, should there be any left, write no more."""
     if is_current(directory, run):
-        (directory / RUN).unlink(missing_ok=True)
+        store.unlink(directory / RUN)
 
 
 class TakenOverError(TrainError):
@@ -71,7 +72,7 @@ def forget_after(directory: Path, epoch: int) -> None:
     store.write_bytes(directory / FILE, file.getvalue().encode())
 
 
-def _write(file: io.TextIOBase, columns: list[str], rows: Iterable[dict], header: bool) -> None:
+def _write(file: io.StringIO, columns: list[str], rows: Iterable[dict], header: bool) -> None:
     writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
     if header:
         writer.writeheader()

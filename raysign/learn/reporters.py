@@ -9,8 +9,9 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from raysign.pace import pace
+
 PAUSE = 0.5  # seconds between two looks at the file of metrics
-QUIET = 2.0  # seconds between two lines when nobody sits at a terminal
 
 
 class Reporter(Protocol):
@@ -38,7 +39,7 @@ class Local:
     def __init__(self, epochs: int, log: Callable[[int, dict[str, float]], None] | None = None):
         self.epochs, self.log = epochs, log
         self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
-        self.began, self.first, self.spoke = time.monotonic(), None, 0.0
+        self.began, self.first, self.due = time.monotonic(), None, pace()
 
     def report(self, metrics: dict[str, float], saved: bool = False) -> None:  # noqa: ARG002 - the protocol
         epoch = int(metrics["epoch"])
@@ -51,9 +52,8 @@ class Local:
         if self.bar is not None:
             self.bar.set_postfix(told)
             self.bar.update(epoch - self.bar.n)
-        elif epoch == self.epochs or time.monotonic() - self.spoke > QUIET:
-            self.spoke = time.monotonic()
-            left = (self.spoke - self.began) / (epoch - self.first) * (self.epochs - epoch)
+        elif epoch == self.epochs or epoch - self.first == 1 or self.due():
+            left = (time.monotonic() - self.began) / (epoch - self.first) * (self.epochs - epoch)
             words = "  ".join(f"{name} {value}" for name, value in told.items())
             print(f"epoch {epoch}/{self.epochs}  {words}  {left:.0f} s left", file=sys.stderr, flush=True)
 

@@ -7,7 +7,6 @@ process dies is run again, from its training's checkpoint. No state of Ray Tune'
 
 import json
 import os
-import shutil
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +19,7 @@ from ray import tune
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
-from raysign import engine, store
+from raysign import engine, remote, store
 from raysign.clips import prepare
 from raysign.config import Config, load
 from raysign.errors import ConfigError, RaysignError, TrainError
@@ -172,7 +171,8 @@ def carried_out(config: Config, trials: Trials, most: int, place: Path, parent: 
     engine.connect(config.ray, dashboard=True, environment=ENVIRONMENT)
     slots, each = room(config)
     driver = _Driver(trials, parent)
-    shutil.rmtree(place / "ray", ignore_errors=True)  # of a driver that was killed
+    store.remove_tree(place / "ray")  # of a driver that was killed
+    files, storage = remote.where(place / "ray") or (None, str(place / "ray"))
     tuner = tune.Tuner(
         tune.with_resources(_trial, each),
         tune_config=tune.TuneConfig(
@@ -180,7 +180,7 @@ def carried_out(config: Config, trials: Trials, most: int, place: Path, parent: 
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=uuid.uuid4().hex, storage_path=str(place / "ray"), stop=driver, verbose=0,
+            name=uuid.uuid4().hex, storage_path=storage, storage_filesystem=files, stop=driver, verbose=0,
             failure_config=tune.FailureConfig(max_failures=config.train.max_failures),
         ),
     )  # fmt: skip
@@ -188,7 +188,7 @@ def carried_out(config: Config, trials: Trials, most: int, place: Path, parent: 
         tuner.fit()
     finally:
         driver.close()
-        shutil.rmtree(place / "ray", ignore_errors=True)
+        store.remove_tree(place / "ray")
 
 
 def room(config: Config) -> tuple[int, dict[str, float]]:

@@ -1,168 +1,361 @@
-"""The one door to MLflow. Only the driver comes through it, so that a fresh database is never created by two at once.
+"""MLflow's record of a training: one run in the project's experiment, told by the driver alone.
 
-The run's id lies beside the training (`mlflow.json`), and a training that goes on goes on in the same run. Trouble with
-MLflow is told once and never stops a training.
+What is to be told lies on disk first (`metrics.csv` of the training's directory), and a thread sends what the run does
+not have yet. While the server is away training goes on; what it missed is sent when it answers again, at the latest by
+the same command typed again. `mlflow.json` beside the metrics says which run it is and whether it was told all.
 """
 
-import functools
+import json
 import logging
 import math
-import subprocess
+import os
+import re
+import sqlite3
+import threading
 import time
+import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from raysign import __version__, config, store
+from filelock import FileLock
+
+from raysign import config, store
 from raysign.errors import StoreError
+from raysign.learn.history import FILE, read_metrics
+from raysign.learn.provenance import environment, flat
 
 log = logging.getLogger(__name__)
 NOTE = "mlflow.json"
-
-
-def uri_of(settings: config.Config) -> str:
-    """The tracking server or database: as configured, else a sqlite file beside the folder of results."""
-    return settings.mlflow.uri or f"sqlite:///{settings.home.parent / 'mlflow.db'}"
-
-
-def _survives(method: Callable) -> Callable:
-    """An MLflow call whose failure is told once and switches tracking off."""
-
-    @functools.wraps(method)
-    def call(self: "Tracker", *arguments: Any) -> None:
-        if self.client is None and method.__name__ != "_start":
-            return
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                method(self, *arguments)
-        except Exception as error:  # any of a server's, database's or network's own errors
-            first = str(error).splitlines()[0] if str(error) else type(error).__name__
-            log.warning("mlflow.uri %s: %s; training goes on without it", self.uri, first)
-            self.client = None
-
-    return call
+MOST = 1000  # metrics that MLflow takes at once
+PAUSE = 2.0  # seconds between two tries while the server is away
+PATIENCE = 60.0  # seconds that the end of a training waits for the server
 
 
 class Tracker:
-    """The MLflow run of one training; does nothing when `mlflow.enabled` is off."""
+    """The MLflow run of one training or search; does nothing when `mlflow.enabled` is off.
+
+    No method waits for the server but `run_id`, for the first try, and `finish`, for a while; none raises.
+    """
+
+    told: float = math.inf  # epochs that need no telling: what `metrics.csv` lists is sent without
 
     def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str], parent: str = ""):
-        """Create the store, the experiment and the run, or find the run of `directory` again.
-
-        parent: id of the run it is shown below.
-        """
-        self.settings, self.directory, self.uri = settings, directory, uri_of(settings)
+        """Begin the run of `directory`, or go on with it. parent: id of the run it is shown below."""
+        self.settings, self.directory, self.uri = settings, Path(directory), uri_of(settings)
+        self.tags = {**environment(), **tags, **({"mlflow.parentRunId": parent} if parent else {})}
+        self.note = note_of(self.directory, self.uri) or {"uri": self.uri, "ticket": uuid.uuid4().hex, "began": _now()}
+        self.given: dict[int, tuple[int, dict[str, float]]] = {}
+        self.files: list[tuple[Path | str, str]] = [(settings.to_yaml(), "config.yaml")]
+        self.end: tuple[str, Path | None, dict[str, float]] = ("", None, {})
         self.client: Any = None
-        self.run_id, self.told = "", math.inf  # epochs that need no telling
+        self.sent, self.away = 0, False
+        # something is to be told; the training has ended; a first try is over; nobody waits for the thread any more
+        self.wake, self.closing, self.tried, self.left = (threading.Event() for _ in range(4))
+        self.thread: threading.Thread | None = None
         if settings.mlflow.enabled:
-            self._start({**tags, **({"mlflow.parentRunId": parent} if parent else {})})
+            self._note(finished=False)
+            prepare()
+            self.wake.set()
+            self.thread = threading.Thread(target=self._run, name="raysign-mlflow", daemon=True)
+            self.thread.start()
 
-    @_survives
-    def _start(self, tags: dict[str, str]) -> None:
-        from mlflow import MlflowClient
-        from mlflow.entities import Param, RunTag
+    @property
+    def run_id(self) -> str:
+        """MLflow's name of the run; empty while there is none."""
+        if self.thread:
+            self.tried.wait(PATIENCE)
+        return self.note.get("run_id", "")
 
-        quiet()
-        if self.uri.startswith("sqlite:///"):
-            Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        all_tags = [RunTag(name, value) for name, value in {**environment(), **tags}.items()]
-        client = MlflowClient(self.uri)
-        self.told = 0
-        known = self._known(client)
-        self.run_id = known or self._created(client)
-        # a run's parameters cannot be changed; those of a training that goes on differ in what does not matter to it
-        params = (
-            []
-            if known
-            else [Param(name, value[:6000]) for name, value in flat(self.settings.model_dump(mode="json")).items()]
-        )
-        client.update_run(self.run_id, status="RUNNING")
-        for first in range(0, len(params), 100):
-            client.log_batch(self.run_id, params=params[first : first + 100])
-        client.log_batch(self.run_id, tags=all_tags)
-        store.write_json(self.directory / NOTE, {"uri": self.uri, "run_id": self.run_id})
-        self.client = client
-
-    def _known(self, client: Any) -> str:
-        """The run this training began in, when the store still has it; `told` becomes its last epoch."""
-        try:
-            note = store.read_json(self.directory / NOTE)
-        except StoreError:
-            return ""
-        if note.get("uri") != self.uri:
-            return ""
-        try:
-            run = client.get_run(note["run_id"])
-        except Exception:  # deleted, or of another store at the same place: a new run then
-            return ""
-        if run.info.lifecycle_stage != "active":
-            return ""
-        history = client.get_metric_history(run.info.run_id, "train/loss")
-        self.told = max((metric.step for metric in history), default=0)
-        return run.info.run_id
-
-    def _created(self, client: Any) -> str:
-        name = self.settings.mlflow.experiment or self.settings.name
-        found = client.get_experiment_by_name(name)
-        artifacts = self.settings.home.parent / "mlartifacts" / name
-        local = artifacts.as_uri() if self.uri.startswith("sqlite:") else None
-        experiment = found.experiment_id if found else client.create_experiment(name, artifact_location=local)
-        return client.create_run(experiment, run_name=f"{self.settings.name}-{self.directory.name[:8]}").info.run_id
-
-    @_survives
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
-        """The metrics of an epoch, once each."""
-        from mlflow.entities import Metric
+        """An epoch has ended. Its metrics are those of `metrics.csv`, or these where that does not list it."""
+        self.given[epoch] = (_now(), metrics)
+        self.wake.set()
 
-        if epoch <= self.told:
-            return
-        now = int(time.time() * 1000)
-        self.client.log_batch(self.run_id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()])
-        self.told = epoch
+    def artifact(self, path: Path, place: str = "") -> None:
+        """Keep a file or a folder with the run, in the run's folder `place`."""
+        self.files.append((Path(path), place))
+        self.wake.set()
 
-    @_survives
-    def artifact(self, path: Path) -> None:
-        """Keep a file with the run."""
-        self.client.log_artifact(self.run_id, str(path))
-
-    @_survives
     def finish(self, status: str, bundle: Path | None = None, best: dict[str, float] | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the bundle as an artifact and the best epoch's metrics."""
-        for name, value in (best or {}).items():
-            self.client.log_metric(self.run_id, f"best/{name}", value)
-        if bundle is not None:
-            self.client.log_artifacts(self.run_id, str(bundle), "bundle")
-        self.client.set_terminated(self.run_id, status)
+        if not self.thread:
+            return
+        self.end = (status, bundle, best or {})
+        self.closing.set()
+        self.wake.set()
+        self.thread.join(5.0 if self.away and status != "FINISHED" else PATIENCE)
+        self.left.set()
+        if status == "FINISHED" and not self.note["finished"]:
+            log.warning(
+                "mlflow.uri %s: was not told all of %s; the same command tells the rest", self.uri, self.directory
+            )
+
+    # ---------------------------------------------------------------- in the thread
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            self.wake.wait()
+            self.wake.clear()
+            closing = self.closing.is_set()
+            self._try()
+            self.tried.set()
+            if self.away:
+                self.closing.wait(PAUSE)
+
+    def _try(self) -> None:
+        """Tell all that is to be told. What fails is told again next time: nothing counts double, see `_connect`."""
+        try:
+            self._tell()
+        except Exception as error:  # any of a server's, database's or network's own errors
+            self.client = None
+            if not self.away:
+                what = "training goes on without it, and what it misses is sent when it is back"
+                log.warning("mlflow.uri %s: %s; %s", self.uri, reason(error), what)
+            self.away = True
+            return
+        if self.away:
+            log.warning("mlflow.uri %s: is back and was told what it missed", self.uri)
+        self.away = False
+
+    def _tell(self) -> None:
+        closing, (status, bundle, best) = self.closing.is_set(), self.end
+        client = self.client or self._connect()
+        clock = self._metrics(client)
+        while self.files:
+            _keep(client, self.note["run_id"], *self.files[0])
+            self.files.pop(0)
+        if closing:
+            _log(client, self.note["run_id"], [(0, clock, {f"best/{name}": value for name, value in best.items()})])
+            if bundle is not None:
+                client.log_artifacts(self.note["run_id"], str(bundle), "bundle")
+            client.set_terminated(self.note["run_id"], status, _ended(self.directory))
+            self._note(finished=status == "FINISHED")
+        self.client = client
+
+    def _metrics(self, client: Any) -> int:
+        """Send the epochs that the run does not have; returns the time of the last one.
+
+        An epoch's time is that of the training's beginning and the seconds it has trained since: the same whenever it
+        is told, so that MLflow takes an epoch that comes twice for one.
+        """
+        clock, epochs = self.note["began"], []
+        for row in read_metrics(self.directory):
+            clock += round(1000 * row.get("seconds", 0))
+            epochs.append((int(row["epoch"]), clock, {name: row[name] for name in row if name != "epoch"}))
+        listed = {epoch for epoch, *_ in epochs}
+        epochs += [(epoch, *given) for epoch, given in sorted(self.given.items()) if epoch not in listed]
+        left = [epoch for epoch in epochs if epoch[0] > self.sent]
+        together = MOST // max([1, *(len(metrics) for *_, metrics in left)])
+        for first in range(0, len(left), together):
+            _log(client, self.note["run_id"], left[first : first + together])
+            self.sent = left[: first + together][-1][0]
+        return clock
+
+    def _connect(self) -> Any:
+        """A client of a server that has the run, with what a run begins with, and `sent` as the server has it."""
+        client = client_of(self.uri)
+        if self.left.is_set():
+            raise TimeoutError("the server answered too late")
+        experiment = experiment_of(client, self.settings)
+        run = self._known(client, experiment) or client.create_run(
+            experiment, self.note["began"], {"raysign.ticket": self.note["ticket"]}, self._name()
+        )  # fmt: skip
+        run_id = run.info.run_id
+        if "run_id" not in self.note:
+            self._begin(client, run_id)
+        client.log_batch(run_id, tags=_tags(self.tags))
+        client.update_run(run_id, status="RUNNING")
+        history = client.get_metric_history(run_id, "train/loss")
+        self.sent = max((metric.step for metric in history), default=0)
+        return client
+
+    def _known(self, client: Any, experiment: str) -> Any:
+        """The run this training began in, when the store still has it. It is searched for by its ticket where a kill
+        or a lost answer left its id unknown.
+        """
+        from mlflow.exceptions import MlflowException
+
+        if "run_id" not in self.note:
+            ticket = f"tags.`raysign.ticket` = '{self.note['ticket']}'"
+            return next(iter(client.search_runs([experiment], ticket)), None)
+        try:
+            run = client.get_run(self.note["run_id"])
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            run = None
+        if run is None or run.info.lifecycle_stage != "active":  # deleted, or another store at the same place
+            self.note = {**self.note, "ticket": uuid.uuid4().hex}
+            del self.note["run_id"]
+            return None
+        return run
+
+    def _begin(self, client: Any, run_id: str) -> None:
+        """A run's parameters, which cannot be changed later, and the data it is of."""
+        from mlflow.entities import Dataset, DatasetInput, Param
+
+        settings = flat(self.settings.model_dump(mode="json"))
+        params = [Param(name, value[:6000]) for name, value in settings.items()]
+        for first in range(0, len(params), 100):
+            client.log_batch(run_id, params=params[first : first + 100])
+        if key := self.tags.get("raysign.clips"):
+            source = json.dumps({"landmarks": self.tags.get("raysign.landmarks")})
+            client.log_inputs(run_id, [DatasetInput(Dataset("clips", key[:36], "raysign", source))])
+        self.note["run_id"] = run_id
+        self._note(finished=False)
+
+    def _name(self) -> str:
+        return f"{self.settings.name}-{self.directory.name[:8]}"
+
+    def _note(self, finished: bool) -> None:
+        self.note["finished"] = finished
+        store.write_json(self.directory / NOTE, self.note)
 
 
-def flat(tree: dict, prefix: str = "") -> dict[str, str]:
-    """A tree of settings as dotted names and text: the same names that override settings on the command line."""
-    found = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            found |= flat(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = str(value)
-    return found
-
-
-def environment() -> dict[str, str]:
-    """Versions and, when the working directory is a git checkout, the commit."""
-    import platform
-
-    import torch
-
-    found = {"raysign.version": __version__, "torch": torch.__version__, "python": platform.python_version()}
+def note_of(directory: Path, uri: str | None = None) -> dict:
+    """What is known of the run of a directory: uri, run_id, ticket, began, finished. Empty when there is none, or none
+    at the store `uri`.
+    """
     try:
-        git = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    except OSError:  # there is no git
-        return found
-    return found | ({"git.commit": git.stdout.strip()} if git.returncode == 0 else {})
+        note = store.read_json(directory / NOTE)
+    except StoreError:
+        return {}
+    whole = isinstance(note, dict) and {"uri", "ticket", "began", "finished"} <= set(note)
+    return note if whole and uri in (None, note["uri"]) else {}
 
 
-def quiet() -> None:
-    """MLflow and its database migrations without their chatter."""
-    for name in ("mlflow", "alembic"):
+def owes(settings: config.Config, directory: Path) -> bool:
+    """Whether a training that has ended was not told to MLflow to its end, for the server was away."""
+    return settings.mlflow.enabled and note_of(directory).get("finished") is False
+
+
+def evaluated(settings: config.Config, training: Path, split: str, figures: dict, files: Iterable[Path]) -> None:
+    """Tell the run of a training what its bundle was found to be worth: numbers as metrics, files as artifacts.
+
+    Trouble is told and raises nothing. A figure that the run has already is not told again.
+    """
+    uri = uri_of(settings)
+    run_id = note_of(training, uri).get("run_id")
+    if not run_id:
+        log.warning("mlflow.uri %s: has no run of %s; the evaluation is not recorded", uri, training)
+        return
+    kind = split if split == "test" else f"evaluation/{split}"  # train/ and val/ are those of training, by epoch
+    numbers = {f"{kind}/{name}": value for name, value in figures.items() if isinstance(value, int | float)}
+    try:
+        prepare()
+        client = client_of(uri)
+        known = client.get_run(run_id).data.metrics
+        _log(
+            client, run_id, [(0, _now(), {name: value for name, value in numbers.items() if known.get(name) != value})]
+        )
+        for file in files:
+            client.log_artifact(run_id, str(file), "evaluation" if split == "test" else f"evaluation-{split}")
+    except Exception as error:
+        log.warning("mlflow.uri %s: %s; the same command records the evaluation", uri, reason(error))
+
+
+# ---------------------------------------------------------------- the server
+
+
+def uri_of(settings: config.Config) -> str:
+    """The tracking server or database: as configured, else MLFLOW_TRACKING_URI, else a sqlite file beside `out`."""
+    told = settings.mlflow.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return told or f"sqlite:///{settings.home.parent / 'mlflow.db'}"
+
+
+def prepare() -> None:
+    """MLflow without its chatter, and without its minutes of patience with a server that does not answer."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="mlflow|alembic|sqlalchemy")
+
+
+def client_of(uri: str) -> Any:
+    """A client whose store is ready for use. Raises whatever its server, database or network raise."""
+    from mlflow import MlflowClient
+
+    with _alone(uri):
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Only one process at a time: two that make the same sqlite database destroy it."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    path = Path(uri.removeprefix("sqlite:///"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        sqlite3.connect(path).close()  # MLflow tries for minutes what cannot be opened
+        yield
+
+
+def experiment_of(client: Any, settings: config.Config) -> str:
+    """Id of the project's experiment, made where there is none."""
+    from mlflow.exceptions import MlflowException
+
+    uri, name = uri_of(settings), settings.mlflow.experiment or settings.name
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    artifacts = None if uri.startswith("http") else (settings.home.parent / "mlartifacts" / name).as_uri()
+    try:
+        return client.create_experiment(name, artifact_location=artifacts)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another training was faster
+            raise
+    return client.get_experiment_by_name(name).experiment_id
+
+
+def reason(error: Exception) -> str:
+    """What an error of MLflow's says, in a line."""
+    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    unheard = re.search(r"Max retries exceeded with url: .*Caused by (\w+)", first)
+    return f"does not answer ({unheard[1]})" if unheard else first[:300]
+
+
+def _log(client: Any, run_id: str, epochs: Iterable[tuple[int, int, dict[str, float]]]) -> None:
+    """Send metrics. epochs: (step, time in ms, metrics)."""
+    from mlflow.entities import Metric
+
+    client.log_batch(
+        run_id,
+        [Metric(name, float(value), at, step) for step, at, metrics in epochs for name, value in metrics.items()],
+    )
+
+
+def _keep(client: Any, run_id: str, content: Path | str, place: str) -> None:
+    """Send an artifact: a file, a folder, or the text of the file `place`."""
+    if isinstance(content, str):
+        client.log_text(run_id, content, place)
+    elif content.is_dir():
+        client.log_artifacts(run_id, str(content), place or None)
+    else:
+        client.log_artifact(run_id, str(content), place or None)
+
+
+def _tags(tags: dict[str, str]) -> list:
+    from mlflow.entities import RunTag
+
+    return [RunTag(name, str(value)[:5000]) for name, value in tags.items()]
+
+
+def _now() -> int:
+    return round(time.time() * 1000)
+
+
+def _ended(directory: Path) -> int:
+    """When the last epoch ended, in ms; now where there are no epochs."""
+    path = directory / FILE
+    return round(path.stat().st_mtime * 1000) if path.exists() else _now()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from raysign import config as configs
+from raysign import remote, store
 from raysign.errors import StoreError, some
 from raysign.kinds import kind_module
 from raysign.learn import best
@@ -30,9 +31,10 @@ def found(place: Path) -> list[Training]:
 
     At most the newest MOST of those with an epoch done; StoreError when there is none.
     """
-    files = [place / FILE] if (place / FILE).exists() else sorted(place.glob(f"train/*/{FILE}"), key=_changed)
+    one = store.exists(place / FILE)
+    files = [place / FILE] if one else sorted(store.found(place, f"train/*/{FILE}"), key=_changed)
     trainings = [
-        Training(file.parent, rows, configs.load([str(file.with_name("config.yaml"))]))
+        Training(file.parent, rows, configs.load([str(remote.pull(file.with_name("config.yaml")))]))
         for file in files if (rows := read_metrics(file.parent))
     ]  # fmt: skip
     if not trainings:
@@ -41,7 +43,7 @@ def found(place: Path) -> list[Training]:
 
 
 def _changed(file: Path) -> float:
-    return file.stat().st_mtime
+    return remote.pull(file).stat().st_mtime
 
 
 def words(training: Training) -> str:

@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from raysign import remote
 from raysign.config import Config
 
 FIGURES = {
@@ -16,14 +17,15 @@ FIGURES = {
 def describe(card: dict, directory: Path) -> str:
     """A stage's card in some lines."""
     counts = {name: value for name, value in card["counts"].items() if not isinstance(value, dict)}
-    lines = [f"{card['stage']}: {directory}", "  " + ", ".join(f"{value} {name}" for name, value in counts.items())]
+    held = ", ".join(f"{value} {name}" for name, value in counts.items())
+    lines = [f"{card['stage']}: {remote.shown(directory)}", f"  {held}"]
     examples = card.get("examples", {})
     for reason, count in card["dropped"].items():
         example = examples.get(reason, reason)
         lines.append(f"  dropped {count}: {example}" if count == 1 else f"  dropped {count}: {reason}")
         lines += [f"    such as {example}"] if count > 1 and example != reason else []
     if examples:
-        lines.append(f"  all of them, with their reasons: {directory / 'quarantine.parquet'}")
+        lines.append(f"  all of them, with their reasons: {remote.shown(directory / 'quarantine.parquet')}")
     lines += [f"  {card['audit']['said']}"] if card.get("audit") else []
     return "\n".join(lines)
 
@@ -50,16 +52,17 @@ def summary(config: Config, metrics: dict) -> str:
     from raysign.learn.tracking import uri_of
 
     home = config.answers
-    bundle = config.evaluate.bundle or home / "bundle"
+    bundle = remote.shown(config.evaluate.bundle or home / "bundle")
     figures = ", ".join(f"{title} {metrics[name]:.3f}" for name, title in FIGURES.items() if name in metrics)
     lines = [
         f"{config.evaluate.split}: {figures} on {metrics['count']} clips",
-        f"report:  {home / 'evaluation' / 'report.html'}",
+        f"report:  {remote.shown(home / 'evaluation' / 'report.html')}",
         f"bundle:  {bundle}   (raysign predict {bundle} FILE...)",
     ]
     lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]
     if config.mlflow.enabled:
-        lines.append(f"MLflow:  mlflow ui --backend-store-uri {uri_of(config)}")
+        uri = uri_of(config)
+        lines.append(f"MLflow:  {uri}" if uri.startswith("http") else f"MLflow:  mlflow ui --backend-store-uri {uri}")
     return "\n".join(lines)
 
 

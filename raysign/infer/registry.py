@@ -1,0 +1,158 @@
+"""A bundle into MLflow's registry of models, as a pyfunc that answers without raysign being installed.
+
+The model is code and data, no pickle: `pyfunc.py`, the package it is of, and the bundle's own files.
+"""
+
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+import raysign
+from raysign import config, store
+from raysign.clips import form
+from raysign.errors import ConfigError, RaysignError
+from raysign.learn import bundle as bundles
+from raysign.learn import tracking
+from raysign.learn.bundle import Bundle
+from raysign.skeleton import LAYOUTS, NO_POINTS, text_of
+from raysign.skeleton import layout as layout_of
+
+# what answering imports; a test holds it to that
+NEEDS = ("mlflow", "numpy", "packaging", "pandas", "pyarrow", "pydantic", "pyyaml", "torch")
+OPTIONAL = {"fps", "width", "height", "features", "features_kind"}
+
+
+def register(bundle_dir: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
+    """Make the bundle a version of the registered model `name` (None: the bundle's own), and give it the alias.
+
+    arguments: settings over those of the bundle, such as mlflow.uri. A bundle that is a version already is not
+    registered again. Returns what to say. BundleError when there is no bundle, RaysignError when MLflow refuses.
+    """
+    bundle = bundles.load(bundle_dir)
+    settings = config.load(arguments, base=bundle.config.model_dump(mode="json"))
+    name, uri = name or settings.name, tracking.uri_of(settings)
+    tracking.prepare()
+    try:
+        client = tracking.client_of(uri)
+        key = store.fingerprint(bundle.card["sha256"])
+        version = _known(client, name, key) or _added(client, settings, bundle_dir, bundle, name, key)
+        if alias:
+            client.set_registered_model_alias(name, alias, version)
+    except RaysignError:
+        raise
+    except Exception as error:  # any of a server's, database's or network's own errors
+        raise RaysignError(f"mlflow.uri {uri}: {tracking.reason(error)}") from error
+    return f"models:/{name}/{version}" + (f"   models:/{name}@{alias}" if alias else "") + f"   in {uri}"
+
+
+def _known(client: Any, name: str, key: str) -> str | None:
+    """The version that is this bundle already."""
+    versions = client.search_model_versions(f"name = '{name}'")
+    return next((found.version for found in versions if found.tags.get("raysign.bundle") == key), None)
+
+
+def _added(client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundle, name: str, key: str) -> str:
+    """The bundle as a new version, kept with the run of its training, else with a run of its own."""
+    from mlflow.exceptions import MlflowException
+
+    run = _run(client, settings, bundle_dir, bundle)
+    with tempfile.TemporaryDirectory() as folder:
+        save(bundle_dir, bundle, Path(folder) / "model")
+        client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), "model")
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    tags = {"raysign.bundle": key, "raysign.training": str(bundle.card.get("training", ""))}
+    figures = {metric: f"{value:.4f}" for metric, value in (bundle.card.get("metrics") or {}).items()
+               if metric.startswith("val/")}  # fmt: skip
+    source = f"{run.info.artifact_uri}/model"
+    return client.create_model_version(name, source, run.info.run_id, {**tags, **figures}).version
+
+
+def _run(client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundle) -> Any:
+    """The run of the bundle's training in this store, else a new one that has ended."""
+    training = bundle.card.get("training")
+    folder = bundles.training_of(bundle_dir.absolute(), training)
+    if folder and (run_id := tracking.note_of(folder, tracking.uri_of(settings)).get("run_id")):
+        return client.get_run(run_id)
+    experiment = tracking.experiment_of(client, settings)
+    if training and (found := client.search_runs([experiment], f"tags.`raysign.training` = '{training}'")):
+        return found[0]
+    run = client.create_run(experiment, run_name=f"{settings.name}-registered")
+    client.set_terminated(run.info.run_id)
+    return run
+
+
+# ---------------------------------------------------------------- the model
+
+
+def save(bundle_dir: Path, bundle: Bundle, path: Path) -> None:
+    """Write the bundle as a pyfunc: signature, input example, the versions that are installed here, and the code."""
+    import mlflow.pyfunc
+
+    mlflow.pyfunc.save_model(
+        path,
+        python_model=str(Path(__file__).with_name("pyfunc.py")),
+        artifacts={"bundle": str(bundle_dir)},
+        code_paths=[str(Path(raysign.__file__).parent)],
+        signature=signature(),
+        input_example=example(bundle),  # pyright: ignore[reportArgumentType] - None is its default
+        # without what follows a +, such as +cpu: that torch is not where others look for it
+        pip_requirements=[f"{package}=={metadata.version(package).split('+')[0]}" for package in NEEDS],
+        metadata={"raysign": raysign.__version__, "glosses": len(bundle.labels)},
+    )
+
+
+def signature():
+    """Columns of LANDMARKS in; glosses and their probabilities, likeliest first, out."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
+    from mlflow.types.schema import Array
+
+    from raysign.infer.pyfunc import ASKED
+
+    kinds = {pa.string(): "string", pa.large_binary(): "binary", pa.int32(): "long", pa.float32(): "double"}
+    asked: list = [ColSpec(kinds[field.type], field.name, required=field.name not in OPTIONAL) for field in ASKED]
+    told: list = [
+        ColSpec(Array("string"), "glosses"), ColSpec(Array("double"), "probabilities"),
+        ColSpec("string", "error", required=False),
+    ]  # fmt: skip
+    return ModelSignature(Schema(asked), Schema(told), ParamSchema([ParamSpec("top", "long", 5)]))
+
+
+def example(bundle: Bundle) -> pd.DataFrame | None:
+    """A clip of 16 frames of a cloud of points that drifts, nobody's recording; None where no layout is known of which
+    the bundle's recipe makes its clips.
+    """
+    if (name := _layout(bundle)) is None:
+        return None
+    points, frames, rng = layout_of(name).points, 16, np.random.default_rng(0)
+    row = {
+        "layout": name, "persons": 1, "frames": frames, "points": points,
+        "values": rng.random((1, 1, points, 3)) + np.linspace(0, 0.1, frames)[:, None, None],
+        "visibility": np.ones((1, frames, points)), "fps": 25.0, "width": 640, "height": 480,
+    }  # fmt: skip
+    if name == NO_POINTS.name:
+        size = len(bundle.channels) - 1
+        kind = getattr(bundle.config.prepare, "features", "")
+        row |= {"features": rng.random((frames, size)), "features_kind": kind}
+    cells = {name: cell.astype("<f4").tobytes() if isinstance(cell, np.ndarray) else cell for name, cell in row.items()}
+    return pd.DataFrame([cells])
+
+
+def _layout(bundle: Bundle) -> str | None:
+    """A layout of landmarks that the bundle's recipe makes the bundle's clips of."""
+    for name in (NO_POINTS.name, *LAYOUTS, text_of(bundle.skeleton)):
+        try:
+            if form.of_layouts([name], bundle.config) == (bundle.skeleton, bundle.channels):
+                return name
+        except ConfigError:
+            continue
+    return None

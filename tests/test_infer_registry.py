@@ -1,0 +1,136 @@
+"""A registered bundle answers as the bundle does, elsewhere: without raysign installed, without pickles."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+from click.testing import CliRunner
+from made_bundles import LABELS
+from mlflow import MlflowClient
+
+from raysign import config, schema, store
+from raysign.cli import main
+from raysign.clips import form
+from raysign.errors import ConfigError
+from raysign.infer import registry
+from raysign.infer.predictor import Predictor, top
+from raysign.kinds import kinds
+from raysign.learn import bundle as bundles
+from raysign.learn.labels import Labels
+from raysign.learn.recogniser import build
+from raysign.skeleton import LAYOUTS, NO_POINTS
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
+
+# what raysign depends on and MLflow does not: a machine that serves the model need not have it
+ELSEWHERE = ("av", "mediapipe", "platformdirs", "psutil", "rapidfuzz", "ray")
+ASK = f"""
+import sys
+class Missing:
+    def find_spec(self, name, *_):
+        if name.split(".")[0] in {ELSEWHERE}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import mlflow, pyarrow.compute, pyarrow.parquet
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+rows = pyarrow.parquet.read_table(sys.argv[3], filters=pyarrow.compute.field("error").is_null()).to_pandas()
+import raysign
+answers = model.predict(rows, params={{"top": 0}})
+print(answers.assign(code=raysign.__file__).to_json(orient="records", double_precision=15))
+"""
+
+
+@pytest.fixture(scope="module")
+def uri(tmp_path_factory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+
+
+def registered(bundle_dir, uri, *words):
+    return CliRunner().invoke(main, ["register", str(bundle_dir), f"mlflow.uri={uri}", *words])
+
+
+def test_a_registered_bundle_answers_as_the_bundle_does(bundle, bundle_dir, landmarks_dir, uri):
+    done = registered(bundle_dir, uri, "--name", "signs", "--alias", "champion")
+    assert done.exit_code == 0, done.output
+    assert "models:/signs@champion" in done.output
+    shard = store.shards(landmarks_dir)[1]  # with a row in quarantine
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    asked = [sys.executable, "-W", "ignore", "-c", ASK, uri, "models:/signs@champion", shard]
+    said = subprocess.run(asked, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    answers = json.loads(said.stdout.splitlines()[-1])
+    table = store.read_table(shard)
+    table = table.filter(pc.field("error").is_null())
+    expected = Predictor(bundle).predict(list(schema.landmarks_of(table)))
+    assert len(answers) == len(expected) > 3
+    for answer, row in zip(answers, expected, strict=True):
+        names, shares = zip(*top(row, LABELS), strict=True)
+        assert answer["glosses"] == list(names)
+        np.testing.assert_allclose(answer["probabilities"], shares, atol=1e-6)
+        assert answer["error"] is None
+        assert answer["code"].startswith(str(os.sep)) and "/model/code/" in answer["code"]
+
+
+def test_registering_again_is_the_same_version_and_another_bundle_the_next_one(bundle, bundle_dir, uri, tmp_path):
+    other = replace(bundle, network=build(bundle.config, bundle.skeleton, bundle.channels, Labels(LABELS)).eval())
+    other.save(tmp_path / "other")
+    for folder in (bundle_dir, tmp_path / "other", bundle_dir, tmp_path / "other"):
+        assert registered(folder, uri, "--name", "twice", "--alias", "champion").exit_code == 0
+    client = MlflowClient(uri)
+    versions = {found.version: found for found in client.search_model_versions("name = 'twice'")}
+    assert sorted(versions) == [1, 2]
+    assert str(client.get_model_version_by_alias("twice", "champion").version) == "2"
+
+
+def test_a_server_that_is_not_there_is_one_line(bundle_dir):
+    done = registered(bundle_dir, "http://127.0.0.1:1")
+    assert done.exit_code == 1
+    assert done.output == "raysign: mlflow.uri http://127.0.0.1:1: does not answer (NewConnectionError)\n"
+
+
+@pytest.mark.parametrize("recipe", kinds("prepare"))
+def test_the_input_example_of_every_recipe_is_answered(recipe, tmp_path):
+    tree = config.load([f"prepare.kind={recipe}", "model.kind=bilstm", "source.kind=synthetic"])
+    made = _bundle(tree)
+    made.save(tmp_path)
+    (answer,) = asked(tmp_path, registry.example(made))
+    assert answer["error"] is None
+    assert len(answer["glosses"]) == len(answer["probabilities"]) == 3
+
+
+def _bundle(tree: config.Config) -> bundles.Bundle:
+    """An untrained recogniser of clips of the first layout that the recipe takes."""
+    for name in (NO_POINTS.name, *LAYOUTS):
+        try:
+            skeleton, channels = form.of_layouts([name], tree)
+        except ConfigError:
+            continue
+        network = build(tree, skeleton, channels, Labels(LABELS)).eval()
+        return bundles.Bundle(tree, skeleton, Labels(LABELS), channels, network)
+    raise AssertionError(f"{tree.prepare.kind} takes no layout")
+
+
+def asked(bundle_dir, rows: pd.DataFrame | None) -> list[dict]:
+    from raysign.infer import pyfunc  # MLflow warns as it is imported
+
+    model, context = pyfunc.Recogniser(), type("Context", (), {"artifacts": {"bundle": str(bundle_dir)}})
+    model.load_context(context)
+    return model.predict(context, rows).to_dict("records")  # pyright: ignore
+
+
+def test_a_row_that_cannot_be_used_says_why_and_costs_no_other(bundle, bundle_dir):
+    good = registry.example(bundle)
+    assert good is not None
+    bad = [good.assign(frames=7), good.assign(layout="holistic_74"), good.assign(values=None), good.assign(frames=0)]
+    answers = asked(bundle_dir, pd.concat([good, *bad, good], ignore_index=True))
+    assert [answer["error"] is None for answer in answers] == [True, False, False, False, False, True]
+    assert "did you mean 'holistic_75'" in answers[2]["error"]
+    assert answers[0]["probabilities"] == pytest.approx(answers[-1]["probabilities"], abs=1e-6)

@@ -1,0 +1,120 @@
+"""Results in an object store: what one machine writes another reads, and nothing else changes."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from raysign import config, remote, store
+from raysign.errors import ConfigError, StoreError
+
+NAMES = st.text("abcxyz019-_.", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
+
+
+@pytest.fixture
+def machine(bucket, tmp_path, monkeypatch):
+    """A function that moves this process to the machine of a name: its mirror is another one."""
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+
+    def be(name: str) -> Path:
+        monkeypatch.setenv("RAYSIGN_MIRROR", str(tmp_path / name))
+        return remote.place(f"s3://raysign/{tmp_path.name}")
+
+    return be
+
+
+@settings(deadline=None)
+@given(st.lists(NAMES, min_size=1))
+def test_an_address_is_shown_as_it_was_typed(parts):
+    address = f"s3://{'/'.join(parts)}"
+    assert remote.shown(remote.place(address)) == address
+    assert config.load([f"out={address}", "source.kind=synthetic"]).model_dump(mode="json")["out"] == address
+
+
+def test_an_address_may_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("SHELF", "s3://bucket/x")
+    for name, word in (("out", "$SHELF/y"), ("out", "${SHELF}/y"), ("evaluate.bundle", "$SHELF/y")):
+        tree = config.load([f"{name}={word}", "source.kind=synthetic"])
+        assert remote.shown(tree.out or tree.evaluate.bundle or Path()) == "s3://bucket/x/y"
+
+
+@pytest.mark.parametrize("address", ["ftp://host/x", "s3://bucket/../other", "hdfs://name/x"])
+def test_an_address_that_cannot_be_used_is_named(address):
+    with pytest.raises(ConfigError, match=rf"{address}: found .* s3://BUCKET"):
+        config.load([f"out={address}", "source.kind=synthetic"])
+
+
+def test_sources_are_read_from_disks_only():
+    with pytest.raises(ConfigError, match=r"source\.path: found 's3://b/videos'; expected a path: only results"):
+        config.load(["source.kind=video_folder", "source.path=s3://b/videos"])
+
+
+def test_a_path_of_this_machine_is_left_alone(tmp_path):
+    assert remote.where(tmp_path) is None and remote.holds(tmp_path) is None and remote.listed(tmp_path, True) is None
+    assert remote.part(tmp_path / "x") is None and remote.pull(tmp_path / "x") == tmp_path / "x"
+
+
+def test_what_one_machine_writes_another_reads_and_what_it_deletes_is_gone(machine):
+    store.write_json(machine("one") / "deep" / "a.json", [1])
+    there = machine("two")
+    assert store.read_json(there / "deep" / "a.json") == [1]
+    assert store.found(there, "*/*.json") == [there / "deep" / "a.json"]
+    assert store.found(there, "*.json") == [] and store.exists(there / "deep" / "a.json")
+    store.unlink(machine("one") / "deep" / "a.json")
+    there = machine("two")
+    assert (there / "deep" / "a.json").exists(), "a copy that nobody has asked for since"
+    with pytest.raises(StoreError):
+        store.read_json(there / "deep" / "a.json")
+    assert not store.exists(there / "deep" / "a.json") and store.read_card(there) is None
+
+
+def test_a_changed_file_is_fetched_again_and_an_unchanged_one_is_not(machine):
+    card = machine("one") / "card.json"
+    store.write_json(card, "first")
+    copy = machine("two") / "card.json"
+    assert store.read_json(copy) == "first"
+    before = copy.stat()
+    assert store.read_json(copy) == "first"
+    assert copy.stat().st_ino == before.st_ino
+    time.sleep(1.1)  # object stores tell times in seconds
+    machine("one")
+    store.write_json(card, "other")
+    machine("two")
+    assert store.read_json(copy) == "other"
+    assert copy.stat().st_ino != before.st_ino
+
+
+def test_small_columns_are_read_without_fetching_the_arrays(machine):
+    table = pa.table({"id": ["a", "b"], "x": pa.array([os.urandom(1 << 16), b"2"], pa.large_binary())})
+    store.write_table(machine("one") / "shard-1.parquet", table)
+    there = machine("two")
+    assert store.read_columns(there, "id")["id"].to_pylist() == ["a", "b"]
+    assert not there.exists()
+    assert store.read_table(there / "shard-1.parquet", ["x"])["x"][1].as_py() == b"2"
+    assert (there / "shard-1.parquet").stat().st_size > 1 << 16
+    store.remove_tree(there)
+    assert store.shards(there) == [] and store.shards(machine("one")) == []
+
+
+def test_workers_of_one_machine_may_fetch_the_same_file(machine):
+    data = os.urandom(3_000_000)
+    store.write_bytes(machine("one") / "weights.pt", data)
+    path = machine("two") / "weights.pt"
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == data for found in pool.map(lambda _: remote.pull(path).read_bytes(), range(8)))
+    assert [file.name for file in path.parent.iterdir()] == ["weights.pt"]
+
+
+def test_a_bucket_that_is_not_there_is_one_line(machine):
+    machine("one")
+    with pytest.raises(StoreError) as raised:
+        store.write_json(remote.place("s3://nowhere/x/card.json"), {})
+    said = str(raised.value)
+    assert said.startswith("s3://nowhere/x/card.json: ") and "\n" not in said
+    assert "bucket does not exist" in said and "AWS_ENDPOINT_URL" in said
