@@ -25,7 +25,7 @@ def cluster():
 
     from raysign import config, engine
 
-    engine.connect(config.Ray(address=None, cpus=2), dashboard=True)
+    engine.connect(config.load(["source.kind=synthetic", "ray.cpus=2"]).ray, dashboard=True)
     yield
     ray.shutdown()
 

@@ -121,7 +121,7 @@ def test_every_figure_of_a_training_has_its_curve(name):
 def test_the_curves_of_every_figure_are_no_wider_than_the_page():
     picture = plots.training_curves([{"epoch": 1, "val/loss": 1.0, "val/top1": 0.5, "val/wer": 0.5, "train/lr": 0.1}])
     assert picture
-    assert html._picture(picture)["least"] <= 960
+    assert html.picture(picture)["least"] <= 960
 
 
 @pytest.mark.parametrize("rows", [[], [{}], [{"epoch": 0, "seconds": 3.0}]])

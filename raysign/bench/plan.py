@@ -9,6 +9,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from pydantic import PositiveFloat, PositiveInt
+
 from raysign import config, engine, pipeline
 from raysign.bench._watch import seconds as timed
 from raysign.errors import ConfigError
@@ -17,8 +19,10 @@ TARGET = 0.25  # largest difference, share of what is measured
 LIGHT = ("mlflow.enabled=false", "train.workers=0", "split.kind=stratified")
 
 
-def run(path: Path | None = None, clips: int = 2000, epochs: int = 5, cpus: int = 2, seconds: float = 30.0,
-        settings: tuple[str, ...] = ()) -> dict:  # fmt: skip
+def run(
+    path: Path | None = None, clips: PositiveInt = 2000, epochs: PositiveInt = 5, cpus: PositiveInt = 2,
+    seconds: PositiveFloat = 30.0, settings: tuple[str, ...] = (),
+) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
 
     path: what to read, such as a folder of videos; None for `clips` clips of made-up signers. epochs: to train. cpus:

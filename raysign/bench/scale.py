@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from pydantic import PositiveInt
 
 from raysign import config, engine, store
 from raysign.errors import ClipError
@@ -30,7 +31,9 @@ LATE = 100  # one clip of so many is not there the first time
 ONE = Landmarks(np.zeros((1, 1, 21, 3), np.float32), np.ones((1, 1, 21), np.float32), "hand_21", fps=25.0)
 
 
-def run(clips: int = 100_000, media: bool = True, cpus: int | None = None, out: Path | None = None) -> dict:
+def run(
+    clips: PositiveInt = 100_000, media: bool = True, cpus: PositiveInt | None = None, out: Path | None = None
+) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
     clips: files, which are made empty. media: as videos are read, by long-lived workers that keep every clip as soon as

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import yaml
+from pydantic import PositiveInt
 
 from raysign import config, engine, pipeline
 from raysign.learn import search
@@ -23,7 +24,9 @@ MADE = {"kind": "synthetic", "glosses": 10, "signers": 5, "takes": 4}
 TRIALS = {"train.lr": {"loguniform": [1e-4, 1e-2]}, "augment.drop_hand": {"uniform": [0.0, 0.5]}}
 
 
-def run(path: str | None = None, settings: tuple[str, ...] = (), trials: int = 4, epochs: int = 10) -> dict:
+def run(
+    path: str | None = None, settings: tuple[str, ...] = (), trials: PositiveInt = 4, epochs: PositiveInt = 10
+) -> dict:
     """Print a table and, as the last line, one JSON object; return it.
 
     path: YAML file of a line with validation clips; None: made-up signers. settings: overrides. epochs: of a trial.

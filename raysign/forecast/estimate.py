@@ -30,7 +30,9 @@ class Estimate:
 NONE = Estimate(0.0, 0.0, 0.0)
 
 
-def total(sizes: Sequence[float], costs: Sequence[float], whole: float, parts: int, seed: int = 0) -> Estimate:
+def total(
+    sizes: Sequence[float] | np.ndarray, costs: Sequence[float] | np.ndarray, whole: float, parts: int, seed: int = 0
+) -> Estimate:
     """The cost of `parts` parts of `whole` size in all, from the sizes and costs of those in a sample, at least one.
 
     Sum of costs over sum of sizes, times `whole`. The interval is a bootstrap over the sample, widened for its
