@@ -36,7 +36,7 @@ ROOMS = [
 DOORS = {
     "mediapipe": {"extract/landmarker.py", "extract/assemble.py"},
     "torchvision": {"extract/inception.py"},
-    "mlflow": {"learn/tracking.py", "infer/registry.py", "infer/pyfunc.py"},
+    "mlflow": {"learn/mlflow_server.py", "learn/tracking.py", "infer/registry.py", "infer/pyfunc.py"},
     "ray.train": {"learn/distribute.py"},
     "ray.data": {"engine.py"},
     "ray.tune": {"learn/search.py"},

@@ -9,7 +9,7 @@ from made_clips import settings, write
 from mlflow import MlflowClient
 
 from raysign import store
-from raysign.learn import bundle, distribute, provenance, tracking
+from raysign.learn import bundle, distribute, mlflow_server, provenance, tracking
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -24,7 +24,7 @@ def clips(tmp_path_factory) -> Path:
 
 
 def runs(config) -> list:
-    client = MlflowClient(tracking.uri_of(config))
+    client = MlflowClient(mlflow_server.uri_of(config))
     return client.search_runs([client.get_experiment_by_name(config.name).experiment_id])  # pyright: ignore
 
 
@@ -46,7 +46,7 @@ def test_a_training_is_one_run_with_params_metrics_tags_and_bundle(clips, tmp_pa
     config = settings(tmp_path, "mlflow.enabled=true", "train.epochs=4", "train.checkpoint_every=2")
     made = distribute.train(config, clips, tmp_path / "train")
     (run,) = runs(config)
-    client = MlflowClient(tracking.uri_of(config))
+    client = MlflowClient(mlflow_server.uri_of(config))
     assert run.info.status == "FINISHED"
     assert run.data.params["train.lr"] == "0.001"
     assert run.data.tags["raysign.clips"] == store.read_json(clips / "card.json")["key"]
@@ -76,7 +76,7 @@ def test_what_a_store_missed_is_told_by_the_same_command(clips, tmp_path, caplog
     for _ in range(2):
         assert distribute.train(config, clips, tmp_path / "train") == made
     (run,) = runs(config)
-    client = MlflowClient(tracking.uri_of(config))
+    client = MlflowClient(mlflow_server.uri_of(config))
     assert run.info.status == "FINISHED"
     assert [m.step for m in client.get_metric_history(run.info.run_id, "val/loss")] == [1, 2, 3]
     assert len(client.get_metric_history(run.info.run_id, "best/val/top1")) == 1
@@ -95,7 +95,7 @@ def test_a_lost_answer_makes_no_second_run_and_tells_no_epoch_twice(clips, tmp_p
     tracker.finish("FINISHED")
     (run,) = runs(config)
     for name in ("train/loss", "seconds"):
-        history = MlflowClient(tracking.uri_of(config)).get_metric_history(run.info.run_id, name)
+        history = MlflowClient(mlflow_server.uri_of(config)).get_metric_history(run.info.run_id, name)
         assert [m.step for m in history] == [1, 2, 3]
 
 
@@ -111,7 +111,7 @@ def test_trials_are_shown_below_their_search(tmp_path):
     found = {run.info.run_id: run for run in runs(config)}
     assert found[trial.run_id].data.tags["mlflow.parentRunId"] == search.run_id
     assert found[search.run_id].data.metrics == {"best": 0.5}
-    client = MlflowClient(tracking.uri_of(config))
+    client = MlflowClient(mlflow_server.uri_of(config))
     assert [file.path for file in client.list_artifacts(search.run_id, "report")] == ["report/page.html"]
 
 
@@ -123,7 +123,7 @@ def test_an_evaluation_is_told_to_the_run_of_its_training_once(clips, tmp_path):
         figures = {"top1": top1, "split": split, "per_class": {"a": {"f1": 1}}, "warnings": []}
         tracking.evaluated(config, training, split, figures, [tmp_path / "metrics.json"])
     (run,) = runs(config)
-    client = MlflowClient(tracking.uri_of(config))
+    client = MlflowClient(mlflow_server.uri_of(config))
     assert [m.value for m in client.get_metric_history(run.info.run_id, "test/top1")] == [0.5, 0.25]
     assert run.data.metrics["evaluation/val/top1"] == 1
     assert [m.step for m in client.get_metric_history(run.info.run_id, "val/top1")] == [1]
@@ -131,7 +131,9 @@ def test_an_evaluation_is_told_to_the_run_of_its_training_once(clips, tmp_path):
     assert {file.path for file in client.list_artifacts(run.info.run_id)} > {"evaluation", "evaluation-val"}
 
 
-FIRST = "from raysign.learn import tracking as t; import sys; t.client_of(sys.argv[1]).create_experiment(sys.argv[2])"
+FIRST = (
+    "from raysign.learn import mlflow_server as t; import sys; t.client_of(sys.argv[1]).create_experiment(sys.argv[2])"
+)
 
 
 def test_processes_that_make_the_same_database_at_once_do_not_destroy_it(tmp_path):

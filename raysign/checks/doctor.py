@@ -247,7 +247,7 @@ def _mlflow(config: Config) -> Iterator[Check]:
     if not config.mlflow.enabled:
         yield Check("MLflow store", True, "switched off (mlflow.enabled)")
         return
-    from raysign.learn.tracking import uri_of
+    from raysign.learn.mlflow_server import uri_of
 
     uri = uri_of(config)
     scheme = urlsplit(uri).scheme

@@ -17,7 +17,7 @@ from raysign import config, store
 from raysign.clips import form
 from raysign.errors import ConfigError, RaysignError
 from raysign.learn import bundle as bundles
-from raysign.learn import tracking
+from raysign.learn import mlflow_server, tracking
 from raysign.learn.bundle import Bundle
 from raysign.skeleton import LAYOUTS, NO_POINTS, text_of
 from raysign.skeleton import layout as layout_of
@@ -35,10 +35,10 @@ def register(bundle_dir: Path, arguments: tuple[str, ...], name: str | None, ali
     """
     bundle = bundles.load(bundle_dir)
     settings = config.load(arguments, base=bundle.config.model_dump(mode="json"))
-    name, uri = name or settings.name, tracking.uri_of(settings)
-    tracking.prepare()
+    name, uri = name or settings.name, mlflow_server.uri_of(settings)
+    mlflow_server.prepare()
     try:
-        client = tracking.client_of(uri)
+        client = mlflow_server.client_of(uri)
         key = store.fingerprint(bundle.card["sha256"])
         version = _known(client, name, key) or _added(client, settings, bundle_dir, bundle, name, key)
         if alias:
@@ -46,7 +46,7 @@ def register(bundle_dir: Path, arguments: tuple[str, ...], name: str | None, ali
     except RaysignError:
         raise
     except Exception as error:  # any of a server's, database's or network's own errors
-        raise RaysignError(f"mlflow.uri {uri}: {tracking.reason(error)}") from error
+        raise RaysignError(f"mlflow.uri {uri}: {mlflow_server.reason(error)}") from error
     return f"models:/{name}/{version}" + (f"   models:/{name}@{alias}" if alias else "") + f"   in {uri}"
 
 
@@ -80,9 +80,9 @@ def _run(client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundle)
     """The run of the bundle's training in this store, else a new one that has ended."""
     training = bundle.card.get("training")
     folder = bundles.training_of(bundle_dir.absolute(), training)
-    if folder and (run_id := tracking.note_of(folder, tracking.uri_of(settings)).get("run_id")):
+    if folder and (run_id := tracking.note_of(folder, mlflow_server.uri_of(settings)).get("run_id")):
         return client.get_run(run_id)
-    experiment = tracking.experiment_of(client, settings)
+    experiment = mlflow_server.experiment_of(client, settings)
     if training and (found := client.search_runs([experiment], f"tags.`raysign.training` = '{training}'")):
         return found[0]
     run = client.create_run(experiment, run_name=f"{settings.name}-registered")

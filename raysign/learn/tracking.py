@@ -8,22 +8,16 @@ the same command typed again. `mlflow.json` beside the metrics says which run it
 import json
 import logging
 import math
-import os
-import re
-import sqlite3
 import threading
 import time
 import uuid
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from raysign import config, store
 from raysign.errors import StoreError
+from raysign.learn import mlflow_server
 from raysign.learn.history import FILE, read_metrics
 from raysign.learn.provenance import environment, flat
 
@@ -44,7 +38,7 @@ class Tracker:
 
     def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str], parent: str = ""):
         """Begin the run of `directory`, or go on with it. parent: id of the run it is shown below."""
-        self.settings, self.directory, self.uri = settings, Path(directory), uri_of(settings)
+        self.settings, self.directory, self.uri = settings, Path(directory), mlflow_server.uri_of(settings)
         self.tags = {**environment(), **tags, **({"mlflow.parentRunId": parent} if parent else {})}
         self.note = note_of(self.directory, self.uri) or {"uri": self.uri, "ticket": uuid.uuid4().hex, "began": _now()}
         self.given: dict[int, tuple[int, dict[str, float]]] = {}
@@ -57,7 +51,7 @@ class Tracker:
         self.thread: threading.Thread | None = None
         if settings.mlflow.enabled:
             self._note(finished=False)
-            prepare()
+            mlflow_server.prepare()
             self.wake.set()
             self.thread = threading.Thread(target=self._run, name="raysign-mlflow", daemon=True)
             self.thread.start()
@@ -114,7 +108,7 @@ class Tracker:
             self.client = None
             if not self.away:
                 what = "training goes on without it, and what it misses is sent when it is back"
-                log.warning("mlflow.uri %s: %s; %s", self.uri, reason(error), what)
+                log.warning("mlflow.uri %s: %s; %s", self.uri, mlflow_server.reason(error), what)
             self.away = True
             return
         if self.away:
@@ -126,10 +120,11 @@ class Tracker:
         client = self.client or self._connect()
         clock = self._metrics(client)
         while self.files:
-            _keep(client, self.note["run_id"], *self.files[0])
+            mlflow_server.keep(client, self.note["run_id"], *self.files[0])
             self.files.pop(0)
         if closing:
-            _log(client, self.note["run_id"], [(0, clock, {f"best/{name}": value for name, value in best.items()})])
+            figures = {f"best/{name}": value for name, value in best.items()}
+            mlflow_server.send(client, self.note["run_id"], [(0, clock, figures)])
             if bundle is not None:
                 client.log_artifacts(self.note["run_id"], str(bundle), "bundle")
             client.set_terminated(self.note["run_id"], status, _ended(self.directory))
@@ -151,23 +146,23 @@ class Tracker:
         left = [epoch for epoch in epochs if epoch[0] > self.sent]
         together = MOST // max([1, *(len(metrics) for *_, metrics in left)])
         for first in range(0, len(left), together):
-            _log(client, self.note["run_id"], left[first : first + together])
+            mlflow_server.send(client, self.note["run_id"], left[first : first + together])
             self.sent = left[: first + together][-1][0]
         return clock
 
     def _connect(self) -> Any:
         """A client of a server that has the run, with what a run begins with, and `sent` as the server has it."""
-        client = client_of(self.uri)
+        client = mlflow_server.client_of(self.uri)
         if self.left.is_set():
             raise TimeoutError("the server answered too late")
-        experiment = experiment_of(client, self.settings)
+        experiment = mlflow_server.experiment_of(client, self.settings)
         run = self._known(client, experiment) or client.create_run(
             experiment, self.note["began"], {"raysign.ticket": self.note["ticket"]}, self._name()
         )  # fmt: skip
         run_id = run.info.run_id
         if "run_id" not in self.note:
             self._begin(client, run_id)
-        client.log_batch(run_id, tags=_tags(self.tags))
+        client.log_batch(run_id, tags=mlflow_server.tags(self.tags))
         client.update_run(run_id, status="RUNNING")
         history = client.get_metric_history(run_id, "train/loss")
         self.sent = max((metric.step for metric in history), default=0)
@@ -238,7 +233,7 @@ def evaluated(settings: config.Config, training: Path, split: str, figures: dict
 
     Trouble is told and raises nothing. A figure that the run has already is not told again.
     """
-    uri = uri_of(settings)
+    uri = mlflow_server.uri_of(settings)
     run_id = note_of(training, uri).get("run_id")
     if not run_id:
         log.warning("mlflow.uri %s: has no run of %s; the evaluation is not recorded", uri, training)
@@ -246,109 +241,15 @@ def evaluated(settings: config.Config, training: Path, split: str, figures: dict
     kind = split if split == "test" else f"evaluation/{split}"  # train/ and val/ are those of training, by epoch
     numbers = {f"{kind}/{name}": value for name, value in figures.items() if isinstance(value, int | float)}
     try:
-        prepare()
-        client = client_of(uri)
+        mlflow_server.prepare()
+        client = mlflow_server.client_of(uri)
         known = client.get_run(run_id).data.metrics
-        _log(
-            client, run_id, [(0, _now(), {name: value for name, value in numbers.items() if known.get(name) != value})]
-        )
+        fresh = {name: value for name, value in numbers.items() if known.get(name) != value}
+        mlflow_server.send(client, run_id, [(0, _now(), fresh)])
         for file in files:
             client.log_artifact(run_id, str(file), "evaluation" if split == "test" else f"evaluation-{split}")
     except Exception as error:
-        log.warning("mlflow.uri %s: %s; the same command records the evaluation", uri, reason(error))
-
-
-# ---------------------------------------------------------------- the server
-
-
-def uri_of(settings: config.Config) -> str:
-    """The tracking server or database: as configured, else MLFLOW_TRACKING_URI, else a sqlite file beside `out`."""
-    told = settings.mlflow.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return told or f"sqlite:///{settings.home.parent / 'mlflow.db'}"
-
-
-def prepare() -> None:
-    """MLflow without its chatter, and without its minutes of patience with a server that does not answer."""
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    for name in ("mlflow", "alembic", "urllib3.connectionpool"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="mlflow|alembic|sqlalchemy")
-
-
-def client_of(uri: str) -> Any:
-    """A client whose store is ready for use. Raises whatever its server, database or network raise."""
-    from mlflow import MlflowClient
-
-    with _alone(uri):
-        client = MlflowClient(uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Only one process at a time: two that make the same sqlite database destroy it."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    path = Path(uri.removeprefix("sqlite:///"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
-        sqlite3.connect(path).close()  # MLflow tries for minutes what cannot be opened
-        yield
-
-
-def experiment_of(client: Any, settings: config.Config) -> str:
-    """Id of the project's experiment, made where there is none."""
-    from mlflow.exceptions import MlflowException
-
-    uri, name = uri_of(settings), settings.mlflow.experiment or settings.name
-    if found := client.get_experiment_by_name(name):
-        return found.experiment_id
-    artifacts = None if uri.startswith("http") else (settings.home.parent / "mlartifacts" / name).as_uri()
-    try:
-        return client.create_experiment(name, artifact_location=artifacts)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another training was faster
-            raise
-    return client.get_experiment_by_name(name).experiment_id
-
-
-def reason(error: Exception) -> str:
-    """What an error of MLflow's says, in a line."""
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
-    unheard = re.search(r"Max retries exceeded with url: .*Caused by (\w+)", first)
-    return f"does not answer ({unheard[1]})" if unheard else first[:300]
-
-
-def _log(client: Any, run_id: str, epochs: Iterable[tuple[int, int, dict[str, float]]]) -> None:
-    """Send metrics. epochs: (step, time in ms, metrics)."""
-    from mlflow.entities import Metric
-
-    client.log_batch(
-        run_id,
-        [Metric(name, float(value), at, step) for step, at, metrics in epochs for name, value in metrics.items()],
-    )
-
-
-def _keep(client: Any, run_id: str, content: Path | str, place: str) -> None:
-    """Send an artifact: a file, a folder, or the text of the file `place`."""
-    if isinstance(content, str):
-        client.log_text(run_id, content, place)
-    elif content.is_dir():
-        client.log_artifacts(run_id, str(content), place or None)
-    else:
-        client.log_artifact(run_id, str(content), place or None)
-
-
-def _tags(tags: dict[str, str]) -> list:
-    from mlflow.entities import RunTag
-
-    return [RunTag(name, str(value)[:5000]) for name, value in tags.items()]
+        log.warning("mlflow.uri %s: %s; the same command records the evaluation", uri, mlflow_server.reason(error))
 
 
 def _now() -> int:

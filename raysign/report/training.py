@@ -10,7 +10,7 @@ from raysign.kinds import kind_module
 from raysign.learn import best
 from raysign.learn.distribute import FREE
 from raysign.learn.history import FILE, read_metrics
-from raysign.learn.tracking import flat
+from raysign.learn.provenance import flat
 from raysign.report import plots
 
 MOST = 8  # trainings in one picture

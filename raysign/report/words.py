@@ -49,7 +49,7 @@ def _word(value: object) -> str:
 
 def summary(config: Config, metrics: dict) -> str:
     """What to say at the end of the line: the figures and where everything is."""
-    from raysign.learn.tracking import uri_of
+    from raysign.learn.mlflow_server import uri_of
 
     home = config.answers
     bundle = remote.shown(config.evaluate.bundle or home / "bundle")
