@@ -133,7 +133,7 @@ def test_a_stopped_training_says_so_and_goes_on_where_it_stopped(head, results, 
     told = [int(epoch) for epoch in re.findall(r"^epoch (\d+)/12", done.stdout, re.MULTILINE)]
     assert min(told) >= before and max(told) == 12
     assert [row["epoch"] for row in read_metrics(training)] == list(range(1, 13))
-    assert store.read_json(training / "mlflow.json") == note
+    assert store.read_json(training / "mlflow.json") == {**note, "finished": True}
     assert MlflowClient(uri).get_run(note["run_id"]).info.status == "FINISHED"
 
 
