@@ -30,8 +30,11 @@ log = logging.getLogger(__name__)
 # ---------------------------------------------------------------- the stages
 
 
-def landmarks(config: Config) -> dict:
-    """Source to LANDMARKS: MediaPipe over videos and images, a reader over files of landmarks. Returns the card."""
+def landmarks(config: Config, environment: dict[str, str] | None = None) -> dict:
+    """Source to LANDMARKS: MediaPipe over videos and images, a reader over files of landmarks. Returns the card.
+
+    environment: variables of the cluster's processes, where what follows on it wants some.
+    """
     from raysign.extract import plan as planning
     from raysign.extract import work
 
@@ -39,6 +42,8 @@ def landmarks(config: Config) -> dict:
     source = kind_module("source", config.source.kind)
     media = holds_media(config)
     reader, extractor = _media_reader(config) if media else _file_reader(config)
+    if environment:  # before the CPUs are counted, for which a cluster may be joined
+        engine.connect(config.ray, dashboard=True, environment=environment)
     workers = config.extract.workers or engine.cpus(config.ray)
     plan = planning.plan(
         source.clips(config.source), config.landmarks_dir, extractor,  # held by nobody: there may be millions
@@ -65,13 +70,14 @@ def _sections(config: Config) -> dict:
     }  # fmt: skip
 
 
-def landmarks_of(config: Config) -> Path:
+def landmarks_of(config: Config, environment: dict[str, str] | None = None) -> Path:
     """The directory of the config's LANDMARKS, which are made first where they are missing or of other settings.
 
     The source is not looked at: landmarks are used where the videos are not, and nothing is read again unasked.
+    environment: as of `landmarks`.
     """
     if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
-        landmarks(config)
+        landmarks(config, environment)
     return config.landmarks_dir
 
 
@@ -85,16 +91,19 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
     return writers.convert(landmarks_dir, out, options)
 
 
-def prepare(config: Config) -> Path:
-    """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from."""
+def prepare(config: Config, environment: dict[str, str] | None = None) -> Path:
+    """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from.
+
+    environment: as of `landmarks`.
+    """
     from raysign.clips import prepare as stage
 
-    made = landmarks_of(config)
+    made = landmarks_of(config, environment)
     began = time.time()
     plan = stage.plan(made, config.home / "clips", config)
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
-        rows = _carried_out(config, plan.units, stage.Worker, arguments)
+        rows = _carried_out(config, plan.units, stage.Worker, arguments, environment=environment)
         for _ in told(rows, "prepare", len(plan.units), "shard"):
             continue
         stage.finish(config.landmarks_dir, plan, config, time.time() - began)
@@ -151,28 +160,36 @@ def tune(config: Config, resume: bool = False) -> str:
     Leaves best.yaml, which `train` takes, and report.html in `<answers>/search`. Errors as of learn.search.run.
     """
     from raysign.learn import search, space
-    from raysign.report import search as reporting
+    from raysign.learn.study import place_of
 
     space.checked(config)  # before any stage is made
-    place = config.answers / "search"
-    study = search.run(config, prepare(config), resume, _say)
-    best = study.best()
-    chosen = study.job(best.number)
-    text = f"# trial {best.number} of a search: {study.metric} {best.value:.4f}\n{chosen.config.to_yaml()}"
-    store.write_bytes(place / "best.yaml", text.encode())
-    _publish(chosen.directory / "bundle", config.answers / "bundle")
-    confirmed = _confirmed(study, best.number)
+    clips = prepare(config, search.ENVIRONMENT)
+    with search.alone(place_of(config, clips)):
+        study = search.run(config, clips, resume, _say)
+        best = study.best()
+        chosen = study.job(best.number)
+        text = f"# trial {best.number} of a search: {study.metric} {best.value:.4f}\n{chosen.config.to_yaml()}"
+        store.write_bytes(config.answers / "search" / "best.yaml", text.encode())
+        _publish(chosen.directory / "bundle", config.answers / "bundle")
+        return _searched(study, best.number, text, _confirmed(study, best.number))
+
+
+def _searched(study, best: int, text: str, confirmed: dict | None) -> str:
+    """Writes the report of a search; text: the best settings. Returns what to say."""
+    from raysign.report import search as reporting
+
+    config, trials = study.config, study.trials()
     about = [
-        ("space", "; ".join(reporting.parameters(study.trials()))),
+        ("space", "; ".join(reporting.parameters(trials))),
         ("search", f"{config.tune.search}, {config.tune.scheduler}, seed {config.seed}"),
         ("clips", study.clips_of(config).name),
         ("trainings", str(config.answers / "train")),
         ("study", str(study.place)),
     ]  # fmt: skip
-    page = reporting.page(study.trials(), study.metric, best.number, title=f"{config.name}: search for settings",
+    page = reporting.page(trials, study.metric, best, title=f"{config.name}: search for settings",
                           about=about, config=text, confirmed=confirmed)  # fmt: skip
-    store.write_bytes(place / "report.html", page.encode())
-    return reporting.words(study.trials(), study.ranked(), study.metric, confirmed, config.answers)
+    store.write_bytes(config.answers / "search" / "report.html", page.encode())
+    return reporting.words(trials, study.ranked(), study.metric, confirmed, config.answers)
 
 
 def _say(line: str) -> None:
@@ -347,10 +364,12 @@ def demo_config(out: Path) -> Config:
 # ---------------------------------------------------------------- what they share
 
 
-def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
+def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None,
+                 environment: dict[str, str] | None = None):  # fmt: skip
     """The manifest rows of the units, worked on by the cluster; no cluster is started for nothing to do."""
     if units:
-        engine.connect(config.ray, dashboard=config.train.most > 0)  # training may follow on the same cluster
+        dashboard = bool(environment) or config.train.most > 0  # training may follow on the same cluster
+        engine.connect(config.ray, dashboard, environment)
         yield from engine.stream(units, worker, arguments, actors=actors)
 
 

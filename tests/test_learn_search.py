@@ -8,11 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
+from made_clips import settings, write
 
 from raysign import config, pipeline, store
 from raysign.cli import main
-from raysign.learn import bundle, distribute
+from raysign.errors import StoreError, TrainError
+from raysign.learn import bundle, distribute, search
 
 SMALL = [
     "source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=2", "split.val_signers=[signer1]",
@@ -103,3 +106,33 @@ def test_a_finished_search_ends_at_once_and_one_that_never_began_cannot_be_resum
     assert failed.exit_code == 1
     assert "did you mean 'lr'" in failed.output
     assert not list(tmp_path.iterdir())
+
+
+def test_trouble_with_the_place_ends_the_search_and_fails_no_trial(cluster, tmp_path):  # noqa: ARG001 - it is joined
+    clips = write(tmp_path / "clips")
+    told = settings(tmp_path, "train.epochs=1", "tune.trials=1")
+    shard = clips / "shard-0.parquet"
+    whole = shard.read_bytes()
+    shard.write_bytes(b"")
+    with pytest.raises(StoreError, match="the same command goes on where it stopped"):
+        search.run(told, clips)
+    shard.write_bytes(whole)
+    assert search.run(told, clips).best().number == 0
+
+
+def test_machines_that_an_autoscaler_may_start_have_room_for_trials(cluster, tmp_path, monkeypatch):  # noqa: ARG001
+    big = settings(tmp_path, "train.cpus_per_worker=4", "train.device=cpu")
+    with pytest.raises(TrainError, match="the cluster has"):
+        search.room(big)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kinds = {"head": {"resources": {"CPU": 2}, "max_workers": 0}, "big": {"resources": {"CPU": 8}, "max_workers": 3}}
+    machines = {"max_workers": 3, "head_node_type": "head", "available_node_types": kinds}
+    (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(machines))
+    assert search.room(big) == (6, {"CPU": 4})
+
+
+def test_one_process_at_a_time_is_at_a_search(tmp_path):
+    for _ in range(2):
+        with search.alone(tmp_path), pytest.raises(TrainError, match="another process is at this search"):
+            with search.alone(tmp_path):
+                pass

@@ -6,8 +6,8 @@ import pytest
 from made_clips import settings, write
 
 from raysign import store
-from raysign.errors import ConfigError, TrainError
-from raysign.learn import history
+from raysign.errors import ConfigError, StoreError, TrainError
+from raysign.learn import bundle, history
 from raysign.learn.study import Job, Study, place_of
 
 LR = "{train.lr: {loguniform: [1e-4, 1e-2]}}"
@@ -35,9 +35,18 @@ def told(found: Study, job: Job, values: list[float], first: int = 1) -> bool:
     return False
 
 
+def bundled(job: Job, metrics: dict[str, float]) -> None:
+    """What a search looks for in a bundle."""
+    place = job.directory / "bundle"
+    for name in bundle.FILES:
+        store.write_bytes(place / name, name.encode())
+    sums = {name: store.sha256(place / name) for name in bundle.FILES}
+    store.write_json(place / "card.json", {"metrics": metrics, "sha256": sums})
+
+
 def finish(found: Study, job: Job, value: float) -> None:
     told(found, job, [value / 2, value])
-    store.write_json(job.directory / "bundle" / "card.json", {"metrics": {"val/top1": value}})
+    bundled(job, {"val/top1": value})
     found.done(job.number)
 
 
@@ -72,6 +81,19 @@ def test_a_trial_worse_than_the_others_ends_early_but_not_before_the_grace_epoch
     assert not told(found, good, [0.95] * 8)
 
 
+def test_no_trial_is_ended_at_the_last_of_its_own_epochs(clips, tmp_path):
+    words, space = ("tune.scheduler=median", "tune.search=grid", "tune.trials=9"), "{train.epochs: [3, 4, 5, 6, 7]}"
+    found = study(tmp_path, clips, *words, space=space)
+    jobs = [following(found) for _ in range(6)]
+    short = next(job for job in jobs if job.config.train.epochs == 3)
+    for job in jobs:
+        if job is not short:
+            told(found, job, [0.1, 0.1, 0.9])
+            bundled(job, {"val/top1": 0.9})
+            found.done(job.number)
+    assert not told(found, short, [0.2] * 3)
+
+
 def test_without_a_scheduler_no_trial_ends_early(clips, tmp_path):
     found = study(tmp_path, clips, "tune.scheduler=none")
     for value in (0.5, 0.6, 0.7, 0.8):
@@ -84,7 +106,7 @@ def test_the_best_is_the_first_of_the_highest_and_of_a_loss_the_lowest(clips, tm
     for value in (0.5, 0.2, 0.4):
         job = following(found)
         told(found, job, [1 - value])
-        store.write_json(job.directory / "bundle" / "card.json", {"metrics": {"val/loss": value}})
+        bundled(job, {"val/loss": value})
         found.done(job.number)
     assert found.next() is None
     assert [trial.number for trial in found.ranked()] == [1, 2, 0]
@@ -104,7 +126,7 @@ def test_a_killed_search_goes_on_with_the_same_trials_and_redoes_none(clips, tmp
     finish(found, jobs[0], 0.0)
     finish(found, jobs[1], 0.1)
     told(found, jobs[2], [0.1])  # trials 2 and 3 are under way; of 3 the training ended, and nobody was told
-    store.write_json(jobs[3].directory / "bundle" / "card.json", {"metrics": {"val/top1": 0.3}})
+    bundled(jobs[3], {"val/top1": 0.3})
     history.append(jobs[3].directory, {"epoch": 1, "val/top1": 0.3, "seconds": 1.0})
     journal = found.place / "study.journal"
     journal.write_bytes(journal.read_bytes() + b'{"op_code": 6, "trial')  # the line it died in
@@ -114,7 +136,7 @@ def test_a_killed_search_goes_on_with_the_same_trials_and_redoes_none(clips, tmp
     left = following(found)
     assert (left.number, left.config.train) == (2, jobs[2].config.train)
     told(found, left, [0.2], first=2)
-    store.write_json(left.directory / "bundle" / "card.json", {"metrics": {"val/top1": 0.2}})
+    bundled(left, {"val/top1": 0.2})
     found.done(left.number)
     last = following(found)
     assert [trial.value for trial in found.trials()[:4]] == [0.0, 0.1, 0.2, 0.3]
@@ -161,6 +183,30 @@ def test_what_fails_is_recorded_with_its_reason_and_the_search_goes_on(clips, tm
     finish(found, following(found), 0.5)
     assert found.best().number == 2
     assert len(lines) == 3
+
+
+def test_trouble_with_the_place_fails_no_trial(clips, tmp_path):
+    found = study(tmp_path, clips)
+
+    def away(_):
+        raise StoreError("s3://bucket/clips: does not answer")
+
+    with pytest.raises(StoreError, match="does not answer"):
+        Study(found.config, away, found.place, print).next()
+    assert [trial.state for trial in found.trials()] == ["running"]
+    assert following(study(tmp_path, clips)).number == 0
+
+
+@pytest.mark.parametrize("name", ["card.json", *bundle.FILES])
+def test_a_training_is_finished_with_its_whole_bundle_only(clips, tmp_path, name):
+    job = following(study(tmp_path, clips))
+    assert not job.finished
+    bundled(job, {"val/top1": 0.5})
+    assert job.finished
+    (job.directory / "bundle" / name).write_bytes(b"")  # as a power cut leaves it
+    assert not job.finished
+    (job.directory / "bundle" / name).unlink()
+    assert not job.finished
 
 
 def test_a_grid_is_walked_once_in_an_order_that_follows_from_the_seed(clips, tmp_path):

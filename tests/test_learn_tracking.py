@@ -1,7 +1,9 @@
 """MLflow: what is recorded, that a training which goes on stays one run, and that trouble stops nothing."""
 
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from made_clips import settings, write
 from mlflow import MlflowClient
 
 from raysign import store
-from raysign.learn import bundle, distribute, mlflow_server, provenance, tracking
+from raysign.learn import bundle, distribute, mlflow_server, provenance, search, tracking
+from raysign.learn.study import Study, place_of
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 
@@ -105,14 +108,50 @@ def test_trials_are_shown_below_their_search(tmp_path):
     search.log(1, {"best": 0.5})
     trial = tracking.Tracker(config, tmp_path / "trial", {}, parent=search.run_id)
     trial.finish("FINISHED")
-    (tmp_path / "page.html").write_text("page")
-    search.artifact(tmp_path / "page.html", "report")
     search.finish("FINISHED")
     found = {run.info.run_id: run for run in runs(config)}
     assert found[trial.run_id].data.tags["mlflow.parentRunId"] == search.run_id
     assert found[search.run_id].data.metrics == {"best": 0.5}
+
+
+def test_the_end_of_a_run_waits_for_no_server_until_it_is_asked_to(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes what is sent and never answers
+        config = settings(tmp_path, "mlflow.enabled=true", f"mlflow.uri=http://127.0.0.1:{silent.getsockname()[1]}")
+        tracker = tracking.Tracker(config, tmp_path / "training", {})
+        tracker.end("FINISHED")
+        assert tracker.thread and tracker.thread.is_alive()
+        tracker.wait(until=time.monotonic())
+        assert tracker.thread.is_alive()
+    tracker.thread.join()
+    assert tracking.owes(config, tmp_path / "training")
+
+
+def test_of_a_search_that_is_over_the_same_command_tells_what_a_store_missed(clips, tmp_path):
+    config = settings(tmp_path, "mlflow.enabled=true", "tune.trials=1", "train.epochs=1")
+    database, place = tmp_path / "runs" / "mlflow.db", place_of(config, clips)
+    database.mkdir(parents=True)  # no database can be there
+    study = Study(config, lambda _: clips, place, print)
+    trial, seeded = study.next(), study.job(0, config.seed + 1)
+    assert trial
+    for job in (trial, seeded):
+        distribute.train(job.config, clips, config.answers / "train")
+    study.done(0)
+    assert study.over
+    database.rmdir()
+    for _ in range(2):
+        search.seeded(search.run(config, clips), [0], seeds=1)
+    whole, *below = (tracking.note_of(path)["run_id"] for path in (place, trial.directory, seeded.directory))
+    found = {run.info.run_id: run for run in runs(config)}
+    assert found.keys() == {whole, *below}
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
     client = MlflowClient(mlflow_server.uri_of(config))
-    assert [file.path for file in client.list_artifacts(search.run_id, "report")] == ["report/page.html"]
+    assert [len(client.list_artifacts(run, "bundle")) for run in (whole, *below)] == [4, 0, 0]
+    for run, tag in zip(below, ({"raysign.trial": "0"}, {"raysign.seed": "1"}), strict=True):
+        tags = found[run].data.tags
+        of_all = {"mlflow.parentRunId": whole, "raysign.clips": store.read_json(clips / "card.json")["key"]}
+        assert tags.items() >= {**of_all, **tag}.items()
+        assert len(tags.keys() & {"raysign.trial", "raysign.seed"}) == 1
+        assert [data.dataset.digest for data in found[run].inputs.dataset_inputs] == [tags["raysign.clips"]]
 
 
 def test_an_evaluation_is_told_to_the_run_of_its_training_once(clips, tmp_path):

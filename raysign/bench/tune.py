@@ -49,8 +49,8 @@ def run(
 
 
 def _measured(settings: config.Config, place: Path) -> dict:
+    engine.connect(settings.ray, dashboard=True, environment=search.ENVIRONMENT)  # else prepare does, without it
     clips = pipeline.prepare(settings)
-    engine.connect(settings.ray, dashboard=True, environment=search.ENVIRONMENT)
     slots, _ = search.room(settings)
     began = time.perf_counter()
     study = search.run(settings, clips, say=lambda _: None)

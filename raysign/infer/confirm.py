@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from raysign import store
 from raysign.errors import StoreError
@@ -28,7 +27,7 @@ def scored(bundle: Path, clips: Path, batch: int) -> dict[str, bool]:
         known = {}
     if {name: known.get(name) for name in about} != about:
         evaluate.evaluate(bundle, clips, SPLIT, place, batch=batch)
-    return right(pq.read_table(place / "predictions.parquet"))
+    return right(store.read_table(place / "predictions.parquet"))
 
 
 def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from raysign import config as configs
-from raysign import engine, remote, store
+from raysign import engine, errors, remote, store
 from raysign.clips.augment import Augment
 from raysign.clips.batch import Listing, Resident, Streamed, listing
 from raysign.config import Config
@@ -72,12 +72,12 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
     if _is_bundle(directory / "bundle"):
         if tracker is None and tracking.owes(config, directory):
             best = store.read_json(directory / "bundle" / "card.json")["metrics"]
-            Tracker(config, directory, _tags(config, card, directory)).finish("FINISHED", directory / "bundle", best)
+            Tracker(config, directory, tags(config, card, directory)).finish("FINISHED", directory / "bundle", best)
         return directory / "bundle"
     _check(card, clips_dir)
     directory.mkdir(parents=True, exist_ok=True)
     store.write_bytes(directory / "config.yaml", config.to_yaml().encode())  # for `raysign analyze`
-    tracker = tracker or Tracker(config, directory, _tags(config, card, directory))
+    tracker = tracker or Tracker(config, directory, tags(config, card, directory))
     status = "KILLED"
     try:
         run = _run_here if config.train.most == 0 else _run_on_ray
@@ -109,7 +109,7 @@ def _check(card: dict, clips_dir: Path) -> None:
         raise TrainError(f"{clips_dir}: found {len(card['labels'])} gloss to train, expected 2 or more; add clips")
 
 
-def _tags(config: Config, card: dict, directory: Path) -> dict[str, str]:
+def tags(config: Config, card: dict, directory: Path) -> dict[str, str]:
     """Which data and which training it is, whatever machine it is on."""
     found = {
         "raysign.clips": card["key"], "raysign.recipe": store.fingerprint(config.prepare.model_dump(mode="json")),
@@ -212,7 +212,8 @@ def _run_on_ray(config: Config, clips_dir: Path, directory: Path, tracker: repor
             store.remove_tree(directory / "ray")
         history.end(directory, run)
     if store.exists(directory / FAILED):
-        raise TrainError(store.read_json(directory / FAILED)["error"])
+        failed = store.read_json(directory / FAILED)
+        raise getattr(errors, failed["kind"], TrainError)(failed["error"])
 
 
 def _fit(config: Config, clips_dir: Path, directory: Path, run: str, cpus: int, gpu: bool) -> None:
@@ -311,7 +312,7 @@ def _worker(settings: dict) -> None:
     except history.TakenOverError:
         raise
     except RaysignError as error:
-        store.write_json(directory / FAILED, {"error": str(error)})
+        store.write_json(directory / FAILED, {"kind": type(error).__name__, "error": str(error)})
         raise
 
 

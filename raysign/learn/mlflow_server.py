@@ -89,16 +89,6 @@ def send(client: Any, run_id: str, epochs: Iterable[tuple[int, int, dict[str, fl
     )
 
 
-def keep(client: Any, run_id: str, content: Path | str, place: str) -> None:
-    """Send an artifact: a file, a folder, or the text of the file `place`."""
-    if isinstance(content, str):
-        client.log_text(run_id, content, place)
-    elif content.is_dir():
-        client.log_artifacts(run_id, str(content), place or None)
-    else:
-        client.log_artifact(run_id, str(content), place or None)
-
-
 def tags(tags: dict[str, str]) -> list:
     from mlflow.entities import RunTag
 

@@ -2,18 +2,20 @@
 
 A trial is the ordinary training loop in a process of its own, or, with several workers, a Ray Train run of its own. Its
 training lies where `raysign train` of the same settings looks for it. A trial that raises an error is over; one whose
-process dies is run again, from its training's checkpoint. No state of Ray Tune's own is ever used again.
+process dies is run again, from its training's checkpoint. Trouble with the place that all of them write to ends the
+search, and is no trial's. No state of Ray Tune's own is ever used again.
 """
 
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import ray
 from filelock import FileLock, Timeout
 from ray import tune
 from ray.tune.search import Searcher
@@ -22,8 +24,8 @@ from ray.tune.stopper import Stopper
 from raysign import engine, remote, store
 from raysign.clips import prepare
 from raysign.config import Config, load
-from raysign.errors import ConfigError, RaysignError, TrainError
-from raysign.learn import distribute
+from raysign.errors import ConfigError, RaysignError, StoreError, TrainError
+from raysign.learn import distribute, mlflow_server, tracking
 from raysign.learn.study import Job, Study, is_begun, place_of
 from raysign.learn.tracking import Tracker
 
@@ -56,44 +58,59 @@ class Trials(Protocol):
         """It cannot be trained."""
 
 
-def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], None] = print) -> Study:
-    """The config's search, on these clips or on what other recipes make of their landmarks, to its end.
-
-    say: is told a line on each trial. resume: ConfigError when no search has begun. Raises ConfigError for a space that
-    cannot be, TrainError when the cluster holds no trial or another process is at the same search.
-    """
-    _check(config, clips)
-    place = place_of(config, clips)
-    if resume and not is_begun(place):
-        raise ConfigError(f"--resume: found no search of these settings in {place.parent}; leave it out to begin one")
+@contextmanager
+def alone(place: Path) -> Iterator[None]:
+    """No other process is at the search in this folder meanwhile. TrainError when one is."""
     place.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise TrainError(f"{place}: another process is at this search; wait for it or end it") from None
-    with lock:
-        if config.tune.restart:
-            (place / "study.journal").unlink(missing_ok=True)
-        study = Study(config, _clips_of(config, clips), place, say)
-        if begun := sum(trial.state != "running" for trial in study.trials()):
-            say(f"{begun} of {study.most} trials are done" + "; the search goes on" * (not study.over))
-        if study.over:
-            study.best()  # there must be one
-            return study
-        parent = Tracker(config, place, {"raysign.search": place.name})
-        status = "KILLED"
-        try:
-            carried_out(config, study, study.most, place, parent.run_id)
-            best = study.best()
-            parent.finish("FINISHED", study.job(best.number).directory / "bundle", {study.metric: best.value or 0.0})
-            status = ""
-        except RaysignError:
-            status = "FAILED"
-            raise
-        finally:
-            if status:
-                parent.finish(status)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], None] = print) -> Study:
+    """The config's search, on these clips or on what other recipes make of their landmarks, to its end.
+
+    say: is told a line on each trial. resume: ConfigError when no search has begun. Raises ConfigError for a space that
+    cannot be, TrainError when the cluster holds no trial, StoreError when the place of its results cannot be used. Its
+    folder is to be had `alone`.
+    """
+    _check(config, clips)
+    place = place_of(config, clips)
+    if resume and not is_begun(place):
+        raise ConfigError(f"--resume: found no search of these settings in {place.parent}; leave it out to begin one")
+    place.mkdir(parents=True, exist_ok=True)
+    if config.tune.restart:
+        (place / "study.journal").unlink(missing_ok=True)
+    study = Study(config, _clips_of(config, clips), place, say)
+    if begun := sum(trial.state != "running" for trial in study.trials()):
+        say(f"{begun} of {study.most} trials are done" + "; the search goes on" * (not study.over))
+    ended = (study.job(t.number) for t in study.trials() if t.directory and tracking.owes(config, t.directory))
+    owing = [job for job in ended if job.finished]
+    if study.over and not owing and not tracking.owes(config, place):
+        study.best()  # there must be one
+        return study
+    parent = Tracker(config, place, {"raysign.search": place.name})
+    status = "KILLED"
+    try:
+        record = partial(_record, study, parent.run_id, False)
+        _tell(owing, record)
+        if not study.over:
+            carried_out(study, study, study.most, record)
+        best = study.best()
+        parent.finish("FINISHED", study.job(best.number).directory / "bundle", {study.metric: best.value or 0.0})
+        status = ""
+    except RaysignError:
+        status = "FAILED"
+        raise
+    finally:
+        if status:
+            parent.finish(status)
     return study
 
 
@@ -104,12 +121,37 @@ def seeded(study: Study, numbers: list[int], seeds: int, say: Callable[[str], No
     told = [study.job(number, study.config.seed + 1 + i) for number in numbers for i in range(seeds)]
     each = {job.directory: job for job in told}  # the best may be the first trial itself
     jobs = [replace(job, number=i) for i, job in enumerate(each.values())]
+    search = tracking.note_of(study.place, mlflow_server.uri_of(study.config)).get("run_id", "")
+    record = partial(_record, study, search, True)
+    _tell([job for job in jobs if tracking.owes(job.config, job.directory) and job.finished], record)
     listed = _Listed(jobs, say)
-    if todo := sum(not job.finished for job in jobs):
-        carried_out(study.config, listed, todo, study.place)
+    if todo := len(listed.todo):
+        carried_out(study, listed, todo, record)
     if listed.errors:
         raise TrainError(listed.errors[0])
     return [told[i : i + seeds] for i in range(0, len(told), seeds)]
+
+
+def _record(study: Study, parent: str, seed: bool, job: Job) -> Tracker:
+    """MLflow's run of a trial, or of a training with another seed, below the search's. Clips that are not there yet
+    will be of the landmarks that the config's own are of.
+    """
+    own = store.read_card(study.clips_of(study.config)) or {}
+    card = store.read_card(job.clips) or {**own, "key": job.clips.name}
+    tag = {"raysign.seed": str(job.config.seed)} if seed else {"raysign.trial": str(job.number)}
+    return Tracker(job.config, job.directory, distribute.tags(job.config, card, job.directory) | tag, parent)
+
+
+def _tell(jobs: list[Job], record: Callable[[Job], Tracker]) -> None:
+    """Tell MLflow what it missed of trainings that have ended."""
+    trackers = {job.directory: record(job) for job in jobs}
+    for directory, tracker in trackers.items():
+        tracker.end("FINISHED", None, _best(directory))
+    tracking.wait(trackers.values())
+
+
+def _best(directory: Path) -> dict[str, float]:
+    return store.read_json(directory / "bundle" / "card.json")["metrics"]
 
 
 class _Listed:
@@ -162,15 +204,17 @@ def _clips_of(config: Config, clips: Path) -> Callable[[Config], Path]:
 # ---------------------------------------------------------------- Ray Tune
 
 
-def carried_out(config: Config, trials: Trials, most: int, place: Path, parent: str = "") -> None:
-    """Run trials, at most so many, as many at a time as fit, until there are no more.
+def carried_out(study: Study, trials: Trials, most: int, record: Callable[[Job], Tracker]) -> None:
+    """Run trials, of the study or of its settings, at most so many, as many at a time as fit, until there are no more.
 
-    parent: MLflow's run that theirs are shown below. TrainError when the cluster has no room for one.
+    record: begins MLflow's run of one. TrainError when the cluster has no room for one, StoreError for trouble that is
+    no trial's own: those under way are left as they are.
     """
+    config, place = study.config, study.place
     os.environ.update(QUIET)
     engine.connect(config.ray, dashboard=True, environment=ENVIRONMENT)
     slots, each = room(config)
-    driver = _Driver(trials, parent)
+    driver = _Driver(trials, record)
     store.remove_tree(place / "ray")  # of a driver that was killed
     files, storage = remote.where(place / "ray") or (None, str(place / "ray"))
     tuner = tune.Tuner(
@@ -189,6 +233,8 @@ def carried_out(config: Config, trials: Trials, most: int, place: Path, parent: 
     finally:
         driver.close()
         store.remove_tree(place / "ray")
+    if driver.fault:
+        raise driver.fault
 
 
 def room(config: Config) -> tuple[int, dict[str, float]]:
@@ -196,65 +242,82 @@ def room(config: Config) -> tuple[int, dict[str, float]]:
 
     A trial has `train.cpus_per_worker` CPUs, by default one, and a GPU where there are any: more trials at once are
     faster than more threads. Of a trial with several workers Ray Train reserves what they need, Ray Tune nothing.
+    Machines that an autoscaler may start count. TrainError when there would never be room for one.
     """
-    train, nodes = config.train, [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpu = train.device != "cpu" and any(node.get("GPU", 0) >= 1 for node in nodes)
-    cpus, workers = train.cpus_per_worker or 1, max(1, train.most)
-    fit = sum(min(node.get("CPU", 0) // cpus, node.get("GPU", 0) if gpu else node.get("CPU", 0)) for node in nodes)
-    if fit < workers:
-        wanted = f"{workers} x {cpus} CPUs" + " and as many GPUs" * gpu
-        raise TrainError(f"a trial wants {wanted}, but the cluster has no room; lower train.workers or cpus_per_worker")
-    if workers > 1:
-        return int(fit // workers), {"CPU": 0, "memory": 1}
-    return int(fit), {"CPU": cpus, **({"GPU": 1} if gpu else {})}
+    workers = config.train.workers if config.train.most > 1 else 1
+    given = {"workers": workers, "cpus_per_worker": config.train.cpus_per_worker or 1}
+    train = config.train.model_copy(update=given)
+    cpus, gpu = distribute.resources(train)
+    fit = distribute.room(engine.machines(), cpus, gpu)
+    if train.most > 1:
+        return max(1, fit // train.most), {"CPU": 0, "memory": 1}
+    return fit, {"CPU": cpus, **({"GPU": 1} if gpu else {})}
 
 
 class _Driver(Searcher, Stopper):
     """Between Ray Tune and the trials, in the driver's process."""
 
-    def __init__(self, trials: Trials, parent: str):
+    def __init__(self, trials: Trials, record: Callable[[Job], Tracker]):
         super().__init__()
-        self.trials, self.parent = trials, parent
+        self.trials, self.record = trials, record
         self.jobs: dict[str, tuple[Job, Tracker]] = {}  # under way, by Ray Tune's name of the trial
+        self.ended: list[Tracker] = []
         self.stopped: set[str] = set()
+        self.fault: RaysignError | None = None  # what ends the search
 
     def suggest(self, trial_id: str) -> Any:
-        job = self.trials.next()
-        if job is None:
-            return Searcher.FINISHED
-        job.directory.mkdir(parents=True, exist_ok=True)
-        tags = {"raysign.trial": str(job.number), "raysign.training": job.directory.name}
-        self.jobs[trial_id] = job, Tracker(job.config, job.directory, tags, parent=self.parent)
-        return {"config": json.dumps(job.config.model_dump(mode="json")), "clips": str(job.clips),
-                "directory": str(job.directory)}  # fmt: skip
+        with self._watched():
+            if job := self.trials.next():
+                job.directory.mkdir(parents=True, exist_ok=True)
+                self.jobs[trial_id] = job, self.record(job)
+                return {"config": json.dumps(job.config.model_dump(mode="json")), "clips": str(job.clips),
+                        "directory": str(job.directory)}  # fmt: skip
+        return Searcher.FINISHED
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         job, tracker = self.jobs[trial_id]
-        if "error" in result:
-            self.trials.failed(job.number, result["error"])
-        if "epoch" not in result or result.get("done"):
-            return False
-        tracker.log(result["epoch"], result["metrics"])
-        stop = self.trials.report(job.number, result["epoch"], result["metrics"])
-        if stop:
-            self.stopped.add(trial_id)
-        return stop
+        with self._watched():
+            if "fault" in result:
+                raise StoreError(f"{job.directory}: {result['fault']}; the same command goes on where it stopped")
+            if "error" in result:
+                self.trials.failed(job.number, result["error"])
+            if "epoch" not in result or result.get("done"):
+                return False
+            tracker.log(result["epoch"], result["metrics"])
+            if self.trials.report(job.number, result["epoch"], result["metrics"]):
+                self.stopped.add(trial_id)
+        return trial_id in self.stopped
 
     def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:  # noqa: ARG002
         job, tracker = self.jobs.pop(trial_id)
-        self.trials.done(job.number)
-        if job.finished:
-            tracker.finish("FINISHED", None, store.read_json(job.directory / "bundle" / "card.json")["metrics"])
-        else:
-            tracker.finish("KILLED" if trial_id in self.stopped else "FAILED")
+        status, best = "KILLED" if trial_id in self.stopped or self.fault else "FAILED", None
+        with self._watched():
+            if not self.fault:
+                self.trials.done(job.number)
+            if job.finished:
+                status, best = "FINISHED", _best(job.directory)
+        tracker.end(status, None, best)
+        self.ended.append(tracker)
 
     def close(self) -> None:
-        """End the runs of trials that are left off."""
+        """End the runs of trials that are left off, and wait for MLflow's server, once for all of them."""
         for _, tracker in self.jobs.values():
-            tracker.finish("KILLED")
+            tracker.end("KILLED")
+            self.ended.append(tracker)
+        tracking.wait(self.ended)
 
     def stop_all(self) -> bool:
-        return False
+        return self.fault is not None
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Errors in here end the search, once Ray Tune asks `stop_all`; raised in its loop they would be lost."""
+        try:
+            yield
+        except RaysignError as error:
+            self.fault = self.fault or error
+        except OSError as error:
+            self.fault = self.fault or StoreError(f"{error}; the same command goes on where it stopped")
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study is on disk."""
@@ -282,22 +345,35 @@ class _Reports:
 
 
 def _trial(told: dict[str, str]) -> None:
-    """Prepare the clips if it is the first of their recipe, and train. An error is reported: again it would come."""
+    """Prepare the clips if it is the first of their recipe, and train. An error is reported: again it would come. So is
+    trouble with the place, by another name.
+    """
     try:
         train(load(base=json.loads(told["config"])), Path(told["clips"]), Path(told["directory"]))
         tune.report({"ended": True})  # of a training that was there already nothing else is
     except Exception as error:
         text = str(error).strip() or type(error).__name__
         plain = isinstance(error, RaysignError)
-        tune.report({"error": text.splitlines()[0] if plain else f"{type(error).__name__}: {text.splitlines()[-1]}"})
+        line = text.splitlines()[0] if plain else f"{type(error).__name__}: {text.splitlines()[-1]}"
+        tune.report({"fault" if isinstance(error, OSError | StoreError) else "error": line})
 
 
 def train(config: Config, clips: Path, directory: Path) -> None:
     """One trial's training, in this process unless it has several workers; a second one of the same waits."""
     if store.read_card(clips) is None:
-        prepare.here(config.landmarks_dir, clips.parent, config)
+        _prepare(config, clips.parent)
     cpus = config.train.cpus_per_worker or 1
     alone = {"workers": 0} if config.train.most < 2 else {}
     config = config.model_copy(update={"train": config.train.model_copy(update={"cpus_per_worker": cpus, **alone})})
     with FileLock(directory / "lock"):  # a killed driver's trials outlive it for some seconds
         distribute.train(config, clips, directory.parent, tracker=_Reports())
+
+
+def _prepare(config: Config, clips_root: Path) -> None:
+    """The clips of a trial's own recipe. TrainError when it leaves too few of them."""
+    try:
+        prepare.here(config.landmarks_dir, clips_root, config)
+    except StoreError as error:
+        if prepare.plan(config.landmarks_dir, clips_root, config).units:
+            raise  # they could not all be written
+        raise TrainError(str(error)) from None

@@ -8,7 +8,8 @@ import random
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ import optuna
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
 
-from raysign import store
+from raysign import remote, store
 from raysign.clips.batch import seed_of
 from raysign.config import Config
-from raysign.errors import RaysignError, TrainError
+from raysign.errors import ClipError, ConfigError, StoreError, TrainError
 from raysign.kinds import kind_module
-from raysign.learn import best, distribute, space
+from raysign.learn import best, bundle, distribute, space
 from raysign.learn.history import read_metrics
 
 NAME = "raysign"
@@ -43,8 +44,15 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether its bundle is there."""
-        return (self.directory / "bundle" / "card.json").exists()
+        """Whether its bundle is there, and whole. StoreError when the object store cannot be asked."""
+        place = self.directory / "bundle"
+        if not remote.pull(place / "card.json").exists():
+            return False
+        try:
+            known = store.read_json(place / "card.json")["sha256"]
+            return all(store.sha256(place / name) == known[name] for name in bundle.FILES)
+        except (StoreError, FileNotFoundError, KeyError, TypeError):  # torn by a power cut
+            return False
 
 
 @dataclass(frozen=True)
@@ -52,8 +60,8 @@ class Trial:
     """What a trial came to.
 
     state: finished, stopped (early), failed or running. value: of the metric, at the best epoch so far. params: by
-    dotted path, none of the first trial, which is of the config as it is. rows: its epochs. error: why it failed.
-    same_as: the trial before it that had the same settings, whose training is its own too.
+    dotted path, none of the first trial, which is of the config as it is. error: why it failed. same_as:
+    the trial before it that had the same settings, whose training is its own too.
     """
 
     number: int
@@ -61,9 +69,13 @@ class Trial:
     value: float | None
     params: dict[str, Any]
     directory: Path | None
-    rows: list[dict] = field(repr=False)
     error: str = ""
     same_as: int | None = None
+
+    @cached_property
+    def rows(self) -> list[dict]:
+        """Its epochs, as they were when first asked for."""
+        return read_metrics(self.directory) if self.directory else []
 
     @property
     def seconds(self) -> float:
@@ -112,11 +124,14 @@ class Study:
     # ------------------------------------------------------------ what is next
 
     def next(self) -> Job | None:
-        """A trial to run; None when all have been handed out. Those that need no run are told at once."""
+        """A trial to run; None when all have been handed out. Those that need no run are told at once.
+
+        StoreError and OSError for trouble with the place, which is no trial's own: it stays to be run.
+        """
         while (trial := self._asked()) is not None:
             try:
                 job = self._job(trial)
-            except RaysignError as error:  # a combination that cannot be, though each of its settings can
+            except (ConfigError, TrainError, ClipError) as error:  # each of its settings can be, but not together
                 self._fail(trial, str(error))
                 continue
             if job:
@@ -169,9 +184,9 @@ class Study:
 
     def report(self, number: int, epoch: int, metrics: dict[str, float]) -> bool:
         """Note the best value so far at an epoch's end; True when the trial is to end early. The first never is."""
-        trial, _ = self.live[number]
+        trial, job = self.live[number]
         self._note(trial, epoch, metrics)
-        if epoch >= self.config.train.epochs or not trial.should_prune() or number == 0:
+        if epoch >= job.config.train.epochs or not trial.should_prune() or number == 0:
             return False
         self._end(trial, TrialState.PRUNED, f"stopped after epoch {epoch}")
         return True
@@ -252,7 +267,6 @@ class Study:
         directory = self.config.answers / "train" / key if key else None
         return Trial(
             frozen.number, STATES.get(frozen.state, "running"), frozen.value, frozen.params, directory,
-            read_metrics(directory) if directory else [],
             frozen.user_attrs.get("error", ""), frozen.user_attrs.get("same_as"),
         )  # fmt: skip
 

@@ -31,7 +31,7 @@ PATIENCE = 60.0  # seconds that the end of a training waits for the server
 class Tracker:
     """The MLflow run of one training or search; does nothing when `mlflow.enabled` is off.
 
-    No method waits for the server but `run_id`, for the first try, and `finish`, for a while; none raises.
+    No method waits for the server but `run_id`, for the first try, and `wait` and `finish`, for a while; none raises.
     """
 
     told: float = math.inf  # epochs that need no telling: what `metrics.csv` lists is sent without
@@ -42,10 +42,9 @@ class Tracker:
         self.tags = {**environment(), **tags, **({"mlflow.parentRunId": parent} if parent else {})}
         self.note = note_of(self.directory, self.uri) or {"uri": self.uri, "ticket": uuid.uuid4().hex, "began": _now()}
         self.given: dict[int, tuple[int, dict[str, float]]] = {}
-        self.files: list[tuple[Path | str, str]] = [(settings.to_yaml(), "config.yaml")]
-        self.end: tuple[str, Path | None, dict[str, float]] = ("", None, {})
+        self.last: tuple[str, Path | None, dict[str, float]] = ("", None, {})
         self.client: Any = None
-        self.sent, self.away = 0, False
+        self.sent, self.kept, self.away = 0, False, False
         # something is to be told; the training has ended; a first try is over; nobody waits for the thread any more
         self.wake, self.closing, self.tried, self.left = (threading.Event() for _ in range(4))
         self.thread: threading.Thread | None = None
@@ -68,19 +67,24 @@ class Tracker:
         self.given[epoch] = (_now(), metrics)
         self.wake.set()
 
-    def artifact(self, path: Path, place: str = "") -> None:
-        """Keep a file or a folder with the run, in the run's folder `place`."""
-        self.files.append((Path(path), place))
-        self.wake.set()
-
     def finish(self, status: str, bundle: Path | None = None, best: dict[str, float] | None = None) -> None:
         """Close the run as FINISHED, FAILED or KILLED, with the bundle as an artifact and the best epoch's metrics."""
-        if not self.thread:
-            return
-        self.end = (status, bundle, best or {})
+        self.end(status, bundle, best)
+        self.wait()
+
+    def end(self, status: str, bundle: Path | None = None, best: dict[str, float] | None = None) -> None:
+        """`finish` that waits for nothing; `wait` is to follow."""
+        self.last = (status, bundle, best or {})
         self.closing.set()
         self.wake.set()
-        self.thread.join(5.0 if self.away and status != "FINISHED" else PATIENCE)
+
+    def wait(self, until: float = math.inf) -> None:
+        """Give the server a while to hear of the end, no longer than `until`, by the clock time.monotonic()."""
+        if not self.thread:
+            return
+        status = self.last[0]
+        patience = 5.0 if self.away and status != "FINISHED" else PATIENCE
+        self.thread.join(min(patience, max(0.0, until - time.monotonic())))
         self.left.set()
         if status == "FINISHED" and not self.note["finished"]:
             log.warning(
@@ -116,12 +120,12 @@ class Tracker:
         self.away = False
 
     def _tell(self) -> None:
-        closing, (status, bundle, best) = self.closing.is_set(), self.end
+        closing, (status, bundle, best) = self.closing.is_set(), self.last
         client = self.client or self._connect()
         clock = self._metrics(client)
-        while self.files:
-            mlflow_server.keep(client, self.note["run_id"], *self.files[0])
-            self.files.pop(0)
+        if not self.kept:
+            client.log_text(self.note["run_id"], self.settings.to_yaml(), "config.yaml")
+            self.kept = True
         if closing:
             figures = {f"best/{name}": value for name, value in best.items()}
             mlflow_server.send(client, self.note["run_id"], [(0, clock, figures)])
@@ -223,6 +227,13 @@ def note_of(directory: Path, uri: str | None = None) -> dict:
     return note if whole and uri in (None, note["uri"]) else {}
 
 
+def wait(trackers: Iterable[Tracker]) -> None:
+    """Wait for the server to hear of the ends of many, no longer than for one."""
+    until = time.monotonic() + PATIENCE
+    for tracker in trackers:
+        tracker.wait(until)
+
+
 def owes(settings: config.Config, directory: Path) -> bool:
     """Whether a training that has ended was not told to MLflow to its end, for the server was away."""
     return settings.mlflow.enabled and note_of(directory).get("finished") is False
@@ -239,7 +250,7 @@ def evaluated(settings: config.Config, training: Path, split: str, figures: dict
         log.warning("mlflow.uri %s: has no run of %s; the evaluation is not recorded", uri, training)
         return
     kind = split if split == "test" else f"evaluation/{split}"  # train/ and val/ are those of training, by epoch
-    numbers = {f"{kind}/{name}": value for name, value in figures.items() if isinstance(value, int | float)}
+    numbers = {f"{kind}/{name}": float(value) for name, value in figures.items() if isinstance(value, int | float)}
     try:
         mlflow_server.prepare()
         client = mlflow_server.client_of(uri)
