@@ -1,5 +1,6 @@
 """A search on a cluster: ended early, diverged, killed, gone on with; and what it leaves behind."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -32,6 +34,16 @@ def bundles(home: Path) -> dict[str, float]:
     return {str(path): path.stat().st_mtime for path in home.glob("train/*/bundle/card.json")}
 
 
+def environments() -> list[dict[str, str]]:
+    """Of the processes of trials on this process's cluster."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::ImplicitFunc"):
+                found.append(process.environ())
+    return found
+
+
 @pytest.fixture(scope="module")
 def told(cluster, tmp_path_factory) -> dict:  # noqa: ARG001 - it is joined
     """Of a search whose driver was killed when a trial had finished, and that the same command went on with."""
@@ -42,7 +54,9 @@ def told(cluster, tmp_path_factory) -> dict:  # noqa: ARG001 - it is joined
     environment = {**os.environ, "RAY_ADDRESS": address, "RAY_AUTH_MODE": "token"}
     process = subprocess.Popen([*COMMAND, f"out={home}"], env=environment, start_new_session=True)
     deadline = time.time() + 300
+    seen: list[dict[str, str]] = []
     while not bundles(home) and process.poll() is None and time.time() < deadline:
+        seen = seen or environments()
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.wait(60)
@@ -50,7 +64,7 @@ def told(cluster, tmp_path_factory) -> dict:  # noqa: ARG001 - it is joined
     assert kept, "no trial was finished before"
     done = CliRunner().invoke(main, ["tune", *SMALL, f"out={home}", "--resume"])
     assert done.exit_code == 0, done.output
-    return {"home": home, "kept": kept, "out": done.stdout, "err": done.stderr}
+    return {"home": home, "kept": kept, "seen": seen, "out": done.stdout, "err": done.stderr}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +76,11 @@ def test_after_a_kill_no_finished_trial_is_redone(home, told):
     assert told["kept"].items() <= bundles(home).items()
     ended = [line.split()[1] for line in told["err"].splitlines() if line.startswith("trial ")]
     assert len(ended) == len(set(ended))
+
+
+def test_trials_of_a_search_that_prepared_its_clips_first_keep_their_memory(told):
+    assert told["seen"]
+    assert all(environment.items() >= search.ENVIRONMENT.items() for environment in told["seen"])
 
 
 def test_a_diverging_trial_is_recorded_a_bad_one_ends_early_and_the_best_is_named(home, told):
@@ -133,6 +152,5 @@ def test_machines_that_an_autoscaler_may_start_have_room_for_trials(cluster, tmp
 
 def test_one_process_at_a_time_is_at_a_search(tmp_path):
     for _ in range(2):
-        with search.alone(tmp_path), pytest.raises(TrainError, match="another process is at this search"):
-            with search.alone(tmp_path):
-                pass
+        with search.alone(tmp_path), pytest.raises(TrainError, match="is at this search"), search.alone(tmp_path):
+            pass

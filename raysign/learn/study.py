@@ -60,8 +60,8 @@ class Trial:
     """What a trial came to.
 
     state: finished, stopped (early), failed or running. value: of the metric, at the best epoch so far. params: by
-    dotted path, none of the first trial, which is of the config as it is. error: why it failed. same_as:
-    the trial before it that had the same settings, whose training is its own too.
+    dotted path, none of the first trial, which is of the config as it is. error: why it failed.
+    same_as: the trial before it that had the same settings, whose training is its own too.
     """
 
     number: int
