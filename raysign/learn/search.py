@@ -90,8 +90,8 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
     study = Study(config, _clips_of(config, clips), place, say)
     if begun := sum(trial.state != "running" for trial in study.trials()):
         say(f"{begun} of {study.most} trials are done" + "; the search goes on" * (not study.over))
-    own = [trial for trial in study.trials() if trial.directory and trial.same_as is None]
-    untold = [study.job(trial.number) for trial in own if tracking.owes(config, trial.directory)]
+    own = [trial for trial in study.trials() if trial.same_as is None]
+    untold = [study.job(t.number) for t in own if t.directory and tracking.owes(config, t.directory)]
     owing = [job for job in untold if job.finished]
     if study.over and not owing and not tracking.owes(config, place):
         study.best()  # there must be one
