@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from tqdm import tqdm
 
@@ -24,13 +25,23 @@ def pace() -> Callable[[], bool]:
     return due
 
 
-def told(rows: Iterable, what: str, total: int, unit: str) -> Iterator:
-    """Pass rows on while saying on stderr how many of `total` there are."""
-    if sys.stderr.isatty():
-        yield from tqdm(rows, what, total, unit=unit)
-        return
-    due = pace()
-    for done, row in enumerate(rows, 1):
-        if done == total or due():
-            print(f"{what}: {done}/{total} {unit}s", file=sys.stderr, flush=True)
-        yield row
+def counted(
+    rows: Iterable, what: str, total: int, unit: str, told: Callable[[Any], tuple[int, str]] = lambda _: (1, ""),
+) -> Iterator:  # fmt: skip
+    """Pass rows on while saying on stderr how many of `total` units are done and how long the others will take.
+
+    A bar on a terminal; elsewhere a line now and then.
+    told: called with a row, how many units it is and what to say beside.
+    """
+    live, due, began, done = sys.stderr.isatty(), pace(), time.monotonic(), 0
+    with tqdm(desc=what, total=total, unit=unit, disable=not live, smoothing=0.05) as bar:
+        for row in rows:
+            count, beside = told(row)
+            done += count
+            bar.set_postfix_str(beside, refresh=False)
+            bar.update(count)
+            if not live and (done >= total or due()):
+                left = (time.monotonic() - began) / max(done, 1) * (total - done)
+                said = [f"{what}: {done}/{total} {unit}s", *([beside] if beside else []), f"{left:.0f} s left"]
+                print(", ".join(said), file=sys.stderr, flush=True)
+            yield row

@@ -23,7 +23,7 @@ from raysign import engine, remote, store
 from raysign.config import Config
 from raysign.errors import ConfigError, RaysignError, StoreError
 from raysign.kinds import Section, kind_module
-from raysign.pace import told
+from raysign.pace import counted
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ def prepare(config: Config, environment: dict[str, str] | None = None) -> Path:
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
         rows = _carried_out(config, plan.units, stage.Worker, arguments, environment=environment)
-        for _ in told(rows, "prepare", len(plan.units), "shard"):
+        for _ in counted(rows, "prepare", len(plan.units), "shard"):
             continue
         stage.finish(config.landmarks_dir, plan, config, time.time() - began)
     return plan.directory
@@ -250,11 +250,11 @@ def plan(config: Config, machines: dict, seconds: float = 30.0):
     given = Machines(**{**machines, "cpus": machines.get("cpus") or engine.cpus(config.ray)})
     with tqdm(unit="clip", leave=False, disable=None) as bar:
 
-        def told(what: str, clips: int) -> None:
+        def say(what: str, clips: int) -> None:
             bar.set_description_str(f"plan: trying {what}", refresh=False)
             bar.update(clips)
 
-        return forecast(config, refs, reader, extractor, media, given, seconds, told)
+        return forecast(config, refs, reader, extractor, media, given, seconds, say)
 
 
 def run(config: Config) -> str:

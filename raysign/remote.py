@@ -7,6 +7,7 @@ not there is not here either, and a mirror may be deleted whenever nothing runs.
 at its parts.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -43,6 +44,8 @@ def place(word: str) -> Path:
         known = " or ".join(f"{name}://BUCKET/PREFIX" for name in SCHEMES)
         raise ConfigError(f"{word}: found an address that results cannot be kept at, expected a path, {known}")
     home = Path(os.environ.get("RAYSIGN_MIRROR") or "~/.cache").expanduser().absolute()
+    if MARK in home.parts:
+        raise ConfigError(f"RAYSIGN_MIRROR: found {home}, expected a folder outside {MARK}, which is made below it")
     return home.joinpath(MARK, scheme, *parts)
 
 
@@ -84,6 +87,9 @@ def _opened(scheme: str, bucket: str, _process: int) -> "fs.FileSystem":
     )  # fmt: skip
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what a disk says that takes no more
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """What an object store objects to, as one line."""
@@ -92,6 +98,9 @@ def _told(path: Path) -> Iterator[None]:
     except (OSError, ValueError) as error:  # Arrow's own errors are of these classes
         reason = " ".join(str(error).split())[:300]
         step = "check the bucket's name, its credentials (AWS_ACCESS_KEY_ID, ...), AWS_REGION and AWS_ENDPOINT_URL"
+        if getattr(error, "errno", None) in _FULL or getattr(error, "filename", None):  # no store says of a file here
+            mirror = Path(*path.parts[: path.parts.index(MARK) + 1])
+            step = f"make room below {mirror} and see that it can be written, or name another disk by RAYSIGN_MIRROR"
         raise StoreError(f"{shown(path)}: {reason}; {step}") from None
 
 
@@ -100,23 +109,29 @@ def _told(path: Path) -> Iterator[None]:
 
 def push(path: Path, file: Path) -> None:
     """Put the finished `file` into the object store as `path`; no reader sees half of it."""
+    from pyarrow import fs
+
     if found := where(path):
         files, key = found
         with _told(path):
-            with files.open_output_stream(key) as stream:
-                stream.write(file.read_bytes())
+            # in one call, which nothing interrupts: a stream that Python opens and leaves is closed, and so published
+            fs.copy_files(str(file), key, source_filesystem=fs.LocalFileSystem(), destination_filesystem=files)
             _date(file, files.get_file_info(key))
 
 
-def pull(path: Path) -> Path:
-    """`path`, with the object store's file there, or no file when it has none."""
+def pull(path: Path, anew: bool = False) -> Path:
+    """`path`, with the object store's file there, or no file when it has none.
+
+    anew: fetch it also when the file here looks the same, as two of one size do that were written in one second: for
+    what says who is at work, which is as long whoever it is.
+    """
     if found := where(path):
         files, key = found
         with _told(path):
             info = files.get_file_info(key)
             if not info.is_file:
                 path.unlink(missing_ok=True)
-            elif not _is_here(path, info):
+            elif anew or not _is_here(path, info):
                 _fetch(files, info, path)
     return path
 

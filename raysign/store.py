@@ -9,11 +9,12 @@ import csv
 import hashlib
 import io
 import json
-import os
+import secrets
 import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -48,7 +49,7 @@ def stamp(path: Path) -> str:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file that other processes see whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     try:
         with temporary.open("wb") as file:
             file.write(data)
@@ -58,6 +59,11 @@ def write_bytes(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A name to write `path` under until it is whole; no process on any machine has the same."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -79,7 +85,8 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(remote.pull(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: not readable ({error}); run the stage that writes it again") from None
+        shown = remote.shown(path)
+        raise StoreError(f"{shown}: not readable ({error}); run the stage that writes it again") from None
 
 
 def exists(path: Path) -> bool:
@@ -90,10 +97,13 @@ def exists(path: Path) -> bool:
 
 def found(directory: Path, pattern: str) -> list[Path]:
     """The files of a directory whose names, from there, match the pattern, sorted; nothing is fetched."""
+    while "*" not in (head := pattern.partition("/")[0]) and "/" in pattern:
+        directory, pattern = directory / head, pattern.partition("/")[2]
     names = remote.listed(directory, deep="/" in pattern)
     if names is None:
         return sorted(directory.glob(pattern))
-    return sorted(directory / name for name in names if PurePath(name).match(pattern))
+    # without the slashes a pattern also matches the end of a longer name
+    return sorted(directory / name for name in names if PurePath(f"/{name}").match(f"/{pattern}"))
 
 
 def unlink(path: Path) -> None:
@@ -124,7 +134,7 @@ _ENCODINGS: dict[str, dict[str, Any]] = {
 def write_table(path: Path, table: pa.Table) -> None:
     """Write one Parquet file of one row group, whole or not at all, encoded as its schema wants it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _beside(path)
     kind = (table.schema.metadata or {}).get(b"raysign.schema", b"").decode().split("/")[0]
     options = _ENCODINGS.get(kind, {})
     try:
@@ -142,18 +152,26 @@ def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
 
     A shard in an object store is fetched for its arrays; of other columns only these are read there.
     """
-    small = columns is not None and not ARRAYS.intersection(columns)
-    try:
-        file = (remote.part(path) if small else None) or remote.pull(path)
-        table = pq.ParquetFile(file, memory_map=True).read(columns=columns, use_threads=False)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(f"{path}: not readable ({error}); delete it and run the stage again") from None
+    small, table = columns is not None and not ARRAYS.intersection(columns), None
+    if small and (file := remote.part(path)):
+        with suppress(OSError, pa.ArrowInvalid):  # fetching it tells a shard that is torn from a store that is away
+            table = _parquet(file, columns)
+    if table is None:
+        path = remote.pull(path)
+        try:
+            table = _parquet(path, columns)
+        except (OSError, pa.ArrowInvalid) as error:
+            shown = remote.shown(path)
+            raise StoreError(f"{shown}: not readable ({error}); delete it and run the stage again") from None
     wrote = (table.schema.metadata or {}).get(b"raysign.schema", b"").decode()
     if wrote and wrote.split("/")[1] != str(VERSION):
-        raise StoreError(
-            f"{path}: schema {wrote}, expected version {VERSION}; delete {path.parent} and run the stage again"
-        )
+        shown, place = remote.shown(path), remote.shown(path.parent)
+        raise StoreError(f"{shown}: schema {wrote}, expected version {VERSION}; delete {place} and run the stage again")
     return table
+
+
+def _parquet(file: Any, columns: list[str] | None) -> pa.Table:
+    return pq.ParquetFile(file, memory_map=True).read(columns=columns, use_threads=False)
 
 
 def shards(directory: Path) -> list[Path]:
@@ -176,7 +194,7 @@ def read_columns(directory: Path, *columns: str) -> pa.Table:
     """Some (small) columns of all rows of a stage. StoreError when the stage has no shard."""
     found = [table for _, table in tables(directory, list(columns))]
     if not found:
-        raise StoreError(f"{directory}: no shards; run the stage that fills it first")
+        raise StoreError(f"{remote.shown(directory)}: no shards; run the stage that fills it first")
     return pa.concat_tables(found)
 
 
@@ -184,7 +202,8 @@ def refuse_twins(ids: list[str], directory: Path) -> None:
     """StoreError naming a clip that the directory holds twice."""
     name, count = Counter(ids).most_common(1)[0] if ids else ("", 0)
     if count > 1:
-        raise StoreError(f"{directory}: clip {name!r} is stored twice; delete the directory and fill it again")
+        shown = remote.shown(directory)
+        raise StoreError(f"{shown}: clip {name!r} is stored twice; delete the directory and fill it again")
 
 
 # ---------------------------------------------------------------- cards
@@ -209,7 +228,9 @@ def landmarks_card(directory: Path) -> dict:
     """The card of finished landmarks. StoreError when the directory holds none."""
     card = read_card(directory) or {}
     if card.get("stage") != "landmarks":
-        raise StoreError(f"{directory}: no finished landmarks; run `raysign extract` or `raysign import` first")
+        raise StoreError(
+            f"{remote.shown(directory)}: no finished landmarks; run `raysign extract` or `raysign import` first"
+        )
     return card
 
 

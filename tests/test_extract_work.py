@@ -104,6 +104,28 @@ def test_a_corrected_label_is_taken_over_without_reading_the_clip(tmp_path):
     assert set(table["source"].to_pylist()) == {"/moved/a", "/moved/b"}
 
 
+def test_a_kill_between_a_corrected_shard_and_the_end_of_the_old_one_loses_nothing(tmp_path):
+    extract(tmp_path, refs("a", "b"))
+    left = {path: path.read_bytes() for path in (*store.shards(tmp_path), tmp_path / "index.parquet")}
+    corrected = [replace(ref, gloss=("drink",)) for ref in refs("a", "b")]
+    extract(tmp_path, corrected)
+    for path, data in left.items():
+        path.write_bytes(data)
+    for _ in range(2):
+        assert extract(tmp_path, corrected)[2] == []
+        assert sorted(store.read_columns(tmp_path, "id")["id"].to_pylist()) == ["a", "b"]
+
+
+def test_a_unit_that_is_read_again_is_what_it_has_become(tmp_path, monkeypatch):
+    extract(tmp_path, refs("bad"))
+    good = read(refs("a")[0])
+    monkeypatch.setitem(globals(), "read", lambda _: good)
+    for options in ({"retry": True}, {}):
+        _, card, _ = extract(tmp_path, refs("bad"), **options)
+        assert (card["counts"]["clips"], card["counts"]["quarantined"]) == (1, 0)
+        assert not store.read_table(tmp_path / "quarantine.parquet").num_rows
+
+
 def test_quarantined_clips_are_tried_again_only_when_asked(tmp_path):
     _, card, _ = extract(tmp_path, refs("a", "bad1", "bad22", "odd"))
     assert card["counts"]["quarantined"] == 3

@@ -1,6 +1,9 @@
 """Results in an object store: what one machine writes another reads, and nothing else changes."""
 
+import io
+import itertools
 import os
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +15,9 @@ from hypothesis import strategies as st
 
 from raysign import config, remote, store
 from raysign.errors import ConfigError, StoreError
+from raysign.extract import plan as planning
+from raysign.extract import work
+from raysign.learn import history
 
 NAMES = st.text("abcxyz019-_.", min_size=1, max_size=8).filter(lambda name: name not in (".", ".."))
 
@@ -48,6 +54,12 @@ def test_an_address_may_come_from_the_environment(monkeypatch):
 def test_an_address_that_cannot_be_used_is_named(address):
     with pytest.raises(ConfigError, match=rf"{address}: found .* s3://BUCKET"):
         config.load([f"out={address}", "source.kind=synthetic"])
+
+
+def test_a_mirror_inside_a_mirror_is_refused(monkeypatch):
+    monkeypatch.setenv("RAYSIGN_MIRROR", "/mnt/raysign-mirror")
+    with pytest.raises(ConfigError, match="RAYSIGN_MIRROR: found /mnt/raysign-mirror, expected"):
+        remote.place("s3://bucket/x")
 
 
 def test_sources_are_read_from_disks_only():
@@ -88,6 +100,82 @@ def test_a_changed_file_is_fetched_again_and_an_unchanged_one_is_not(machine):
     machine("two")
     assert store.read_json(copy) == "other"
     assert copy.stat().st_ino != before.st_ino
+
+
+def test_an_interrupt_at_any_line_leaves_a_whole_object(machine):
+    path = machine("one") / "metrics.csv"
+    files, key = remote.where(path)
+    for line in itertools.count(1):
+        store.write_bytes(path, b"good")
+        lines, before = itertools.count(1), sys.gettrace()
+
+        def stop(frame, event, _, lines=lines, line=line):
+            if frame.f_code.co_filename == remote.__file__ and event == "line" and next(lines) == line:
+                raise KeyboardInterrupt
+            return stop
+
+        sys.settrace(stop)
+        try:
+            store.write_bytes(path, b"better")
+            break
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(before)
+        with files.open_input_stream(key) as stream:
+            assert stream.read() in (b"good", b"better")
+    assert line > 5
+
+
+def test_who_began_last_is_at_work_and_others_leave_it_alone(machine):
+    time.sleep(1 - time.time() % 1)  # object stores tell times in seconds: all that follows is in one
+    one, two = machine("one"), machine("two")
+    begun = [(history.begin(place), planning.plan([], place, "e")) for place in (one, two)]
+    (first, started), (second, going) = begun
+    assert not history.is_current(one, first) and history.is_current(two, second)
+    with pytest.raises(StoreError, match="another run has taken over"):
+        work.finish(one, started, [], config={}, seconds=0)
+    planning.release(one, started.run)
+    assert work.finish(two, going, [], config={}, seconds=0) == store.read_card(one)
+    assert not store.exists(planning.desk(two) / "run")
+
+
+def test_files_are_found_by_the_whole_of_their_names(machine):
+    there = machine("one")
+    for name in ("train/k/metrics.csv", "old/train/k/metrics.csv", "train/metrics.csv"):
+        store.write_bytes(there / name, b"")
+    assert store.found(there, "train/*/metrics.csv") == [there / "train" / "k" / "metrics.csv"]
+    assert store.found(there, "train/*.csv") == [there / "train" / "metrics.csv"]
+
+
+def test_a_torn_shard_is_named_by_its_address(machine):
+    path = machine("one") / "shard-1.parquet"
+    store.write_bytes(path, b"torn")
+    machine("two")
+    for columns in (["id"], None):
+        with pytest.raises(StoreError, match=rf"^{remote.shown(path)}: not readable .*; delete it"):
+            store.read_table(path, columns)
+
+
+def test_a_connection_that_breaks_in_a_shard_is_made_again(machine, monkeypatch):
+    class Cut(io.BytesIO):
+        def read(self, *_):
+            raise OSError("connection reset")
+
+    path = machine("one") / "shard-1.parquet"
+    store.write_table(path, pa.table({"id": ["a"]}))
+    monkeypatch.setattr(remote, "part", lambda _: Cut(b"PAR1" * 99))
+    assert store.read_table(path, ["id"])["id"].to_pylist() == ["a"]
+
+
+def test_a_disk_that_takes_no_mirror_is_not_the_buckets_fault(machine, tmp_path):
+    store.write_bytes(machine("one") / "a", b"1")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match="another disk by RAYSIGN_MIRROR"):
+        remote.pull(machine("file") / "a")
+    room = f"No space left.*make room below {tmp_path}/one/raysign-mirror"
+    with pytest.raises(StoreError, match=room), remote._told(machine("one")):
+        Path("/dev/full").write_bytes(b"1")
 
 
 def test_small_columns_are_read_without_fetching_the_arrays(machine):

@@ -18,7 +18,7 @@ from raysign.checks import contract, twins
 from raysign.checks.findings import Finding
 from raysign.checks.measure import FAULTS, NAMES, body_size, measure, quality
 from raysign.errors import StoreError
-from raysign.pace import told
+from raysign.pace import counted
 from raysign.skeleton import Skeleton
 
 ABOUT = ("id", "gloss", "signer", "split", "fps", "width", "height", "persons", "frames")
@@ -79,7 +79,7 @@ def gather(directory: Path) -> Evidence:
     about, ids, measured, tracks, contents = {name: [] for name in ABOUT}, [], [], [], []
     parts: dict[str, Counter] = {}
     stage, quarantined, gone = "", 0, set(card.get("gone", ()))
-    for path in told(paths, f"validate {directory.name}", len(paths), "shard"):
+    for path in counted(paths, f"validate {directory.name}", len(paths), "shard"):
         table = _readable(path, stage, notes)
         if table is None:
             continue

@@ -1,8 +1,9 @@
 """What a LANDMARKS store holds, without its arrays: the small columns of all shards, kept in one file beside them.
 
-A shard never changes: one whose rows must is written under another name. So the index is right for every shard that it
-names, and only the others are read: to find out that nothing is to do takes one file and one listing, however many
-shards there are.
+A shard that is there never changes: one whose rows must is written under another name. Where a unit is read again, its
+shard goes and comes anew under the same name, and `plan` asks for the index in between. So the index is right for every
+shard that it names, and only the others are read: to find out that nothing is to do takes one file and one listing,
+however many shards there are.
 """
 
 from collections.abc import Iterator

@@ -4,19 +4,19 @@ A clip is done when a shard holds a row of its id, its file's stamp, its cut and
 and however often, loses the clips being read at that moment and nothing else.
 """
 
+import errno
 import json
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 
-from raysign import store
+from raysign import remote, store
 from raysign.errors import StoreError
 from raysign.extract import index
 from raysign.extract.journal import left_over
@@ -118,7 +118,9 @@ def _sift(directory: Path, refs: list[ClipRef], extractor: str, retry: bool) -> 
     keep = _first(rows["id"], same | ~there)
     done[place.filter(pa.array(keep & there)).to_numpy()] = True
     stale = there & np.logical_or.reduce([_differ(rows[name], said[name]) for name in _KNOWN])
-    _mend(directory, rows, said, keep, stale)
+    if stale.any() or not keep.all():
+        _mend(directory, rows, said, keep, stale)
+        index.about(directory)  # forgets the shards that went, before a worker writes one of the same name
     return done, rows["id"].filter(pa.array(keep & ~there)).to_pylist()
 
 
@@ -178,7 +180,8 @@ def _rewrite(path: Path, labels: list[dict], keep: np.ndarray) -> None:
             field = table.schema.field(place)
             table = table.set_column(place, field, pa.array([row[name] for row in labels], field.type))
         content = [[row[name] for name in ("id", *_KNOWN)] for row, good in zip(labels, keep, strict=True) if good]
-        name = store.fingerprint([path.name, content])
+        # no name twice: what a kill leaves here beside `path` is no twin that a second try would write over, and delete
+        name = store.fingerprint([path.name, content, secrets.token_hex(4)])
         store.write_table(path.with_name(f"shard-{name}.parquet"), table.filter(pa.array(keep)))
     store.unlink(path)
 
@@ -241,28 +244,43 @@ def _recover(directory: Path) -> int:
     return len(rows)
 
 
-_LOCKS: dict[Path, Any] = {}
+_LOCKS: dict[Path, FileLock] = {}
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of a file system where nobody can be kept off
 
 
 def _lock(directory: Path) -> None:
     """Keep other drivers off this directory until `finish`, or until this process ends in whatever way."""
-    if os.name != "posix" or directory in _LOCKS:
-        return
-    import fcntl
-
-    file = (directory / ".lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:  # else of a file system without locks, where nobody can be kept off
-        if isinstance(error, BlockingIOError):
-            file.close()
-            step = "wait for it to end or choose another `out`"
-            raise StoreError(f"{directory}: another raysign is filling it; {step}") from None
-    _LOCKS[directory] = file
-
-
-def release(directory: Path) -> None:
-    """Clear the desk of a run that has ended, and let other drivers in."""
-    store.remove_tree(desk(directory))
     if directory in _LOCKS:
-        _LOCKS.pop(directory).close()
+        return
+    lock = FileLock(directory / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        step = "wait for it to end or choose another `out`"
+        raise StoreError(f"{remote.shown(directory)}: another raysign is filling it; {step}") from None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    _LOCKS[directory] = lock
+
+
+def is_current(directory: Path, run: str) -> bool:
+    """Whether it is this run that fills the directory."""
+    path = remote.pull(desk(directory) / "run", anew=True)
+    return path.exists() and path.read_text() == run
+
+
+def require_current(directory: Path, run: str) -> None:
+    """StoreError when another run has taken over: a worker can outlive its killed driver for seconds, and drivers on
+    two machines that share an object store are kept apart by nothing else.
+    """
+    if not is_current(directory, run):
+        raise StoreError(f"{remote.shown(directory)}: another run has taken over; nothing written")
+
+
+def release(directory: Path, run: str) -> None:
+    """Clear the desk of a run that has ended, unless it is another's by now, and let other drivers in."""
+    if is_current(directory, run):
+        store.remove_tree(desk(directory))
+    if directory in _LOCKS:
+        _LOCKS.pop(directory).release()

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -12,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
 
-from raysign import remote, skeleton, store
-from raysign.errors import ClipError, RaysignError, StoreError
+from raysign import skeleton, store
+from raysign.errors import ClipError, RaysignError
 from raysign.extract import index
 from raysign.extract.journal import Journal
-from raysign.extract.plan import CLIPS_PER_UNIT, Plan, desk, plan, release
-from raysign.pace import pace
+from raysign.extract.plan import CLIPS_PER_UNIT, Plan, desk, plan, release, require_current
+from raysign.pace import counted
 from raysign.schema import LANDMARKS, ClipRef, Landmarks, landmarks_row, to_table
 
 __all__ = ["CLIPS_PER_UNIT", "Plan", "Worker", "finish", "plan", "progress"]
@@ -63,7 +61,7 @@ class Worker:
                 table = pa.concat_tables(self._kept_row(ref, journal) for ref in refs)
             else:
                 table = to_table([landmarks_row(ref, self.extractor, self._result(ref)) for ref in refs], LANDMARKS)
-            self._require_current()
+            require_current(self.directory, self.run)
             store.write_table(path, table)
             journal.remove()
 
@@ -91,34 +89,20 @@ class Worker:
         except Exception as error:  # the row boundary: whatever a strange file does to a decoder costs that file only
             return f"{ref.path}: {type(error).__name__} while reading ({(str(error).splitlines() or [''])[0][:300]})"
 
-    def _require_current(self) -> None:
-        """A worker can outlive its killed driver for seconds, and must not add to what the next run is doing."""
-        current = remote.pull(desk(self.directory) / "run")
-        if not current.exists() or current.read_text() != self.run:
-            raise StoreError(f"{self.directory}: another run has taken over; nothing written")
-
 
 # ---------------------------------------------------------------- meanwhile and after: in the driver
 
 
 def progress(rows: Iterable[dict], work: Plan, what: str = "landmarks") -> Iterator[dict]:
-    """Pass manifest rows on while showing clips, frames per second and time left on stderr.
+    """Pass manifest rows on while showing clips, frames per second and time left on stderr."""
+    begun, sums = time.monotonic(), Counter()
 
-    A bar on a terminal; elsewhere a line now and then.
-    """
-    total, begun, clips, frames, bad = work.todo, time.monotonic(), 0, 0, 0
-    live, due = sys.stderr.isatty(), pace()
-    with tqdm(total=total, desc=what, unit="clip", disable=not live, smoothing=0.05) as bar:
-        for row in rows:
-            clips, frames, bad = clips + row["clips"], frames + row["frames"], bad + row["quarantined"]
-            spent = max(time.monotonic() - begun, 1e-9)
-            speed = f"{frames / spent:.1f} frames/s, {bad} quarantined"
-            bar.set_postfix_str(speed, refresh=False)
-            bar.update(row["clips"])
-            if not live and (clips >= total or due()):
-                left = spent / max(clips, 1) * (total - clips)
-                print(f"{what}: {clips}/{total} clips, {speed}, {left:.0f} s left", file=sys.stderr, flush=True)
-            yield row
+    def told(row: dict) -> tuple[int, str]:
+        sums.update({name: row[name] for name in ("frames", "quarantined")})
+        speed = sums["frames"] / max(time.monotonic() - begun, 1e-9)
+        return row["clips"], f"{speed:.1f} frames/s, {sums['quarantined']} quarantined"
+
+    return counted(rows, what, work.todo, "clip", told)
 
 
 def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, seconds: float,
@@ -126,8 +110,10 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
     """Write quarantine.parquet (id, source, gloss, signer, reason) and card.json; return the card.
 
     rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card like audit:
-    what the source names and lacks, None for a source that names only what is there.
+    what the source names and lacks, None for a source that names only what is there. StoreError when another run has
+    taken over.
     """
+    require_current(directory, work.run)
     table = index.about(directory)
     bad = table.filter(table["error"].is_valid()).sort_by("id")
     who = ["id", "source", "gloss", "signer"]
@@ -153,7 +139,7 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
         speed=speed if frames else work.before.get("speed", speed), seen=_seen(good), gone=sorted(work.gone),
         audit=audit, examples=examples,
     )  # fmt: skip
-    release(directory)
+    release(directory, work.run)
     return card
 
 

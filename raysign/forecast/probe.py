@@ -72,7 +72,7 @@ def landmarks(
             directory = place / str(number) / _PLACE
             plan = planning.plan(refs, directory, extractor, per_unit=len(refs))
             seconds = ask(_read, directory, extractor, plan.run, media, plan.units[0])
-            planning.release(directory)
+            planning.release(directory, plan.run)
             found.clips.append(len(refs))
             found.sizes.append(sum(map(planning.size_of, refs)))
             found.seconds.append(seconds)

@@ -44,7 +44,7 @@ def begin(directory: Path) -> str:
 
 def is_current(directory: Path, run: str) -> bool:
     """Whether it is this run that fills the directory."""
-    path = remote.pull(directory / RUN)
+    path = remote.pull(directory / RUN, anew=True)
     return path.exists() and path.read_text() == run
 
 

@@ -27,7 +27,7 @@ import psutil
 from raysign import store
 from raysign.errors import ConfigError, StoreError
 from raysign.kinds import Section, kind_module
-from raysign.pace import told
+from raysign.pace import counted
 from raysign.writers._clips import Plan, plan, stream
 
 _LOSES = "Splits other than train, val and test, and notes of what was damaged, are lost."
@@ -49,7 +49,7 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
     unfinished = _unfinished(out)
     try:
         unfinished.mkdir(parents=True)
-        landmarks = told(stream(landmarks_dir, made.clips), "convert", len(made.clips), "clip")
+        landmarks = counted(stream(landmarks_dir, made.clips), "convert", len(made.clips), "clip")
         names = writer.write(made.clips, landmarks, unfinished, options)
         _write_list(unfinished / "clips.csv", made, names)
         card = store.write_card(
