@@ -93,12 +93,34 @@ def test_twice_the_cpus_take_half_the_time_but_for_the_start():
     assert hours == [pytest.approx(3 + 2 * (2 * 10 + 2 * 4 * 0.5)), pytest.approx(3 + 2 * 10 + 2 * 4 * 0.5)]
 
 
+@pytest.mark.parametrize(
+    ("words", "machines", "used"),
+    [
+        (["train.workers=1"], (8, 4), (8, 1)),
+        (["train.workers={max: 3}"], (8, 4), (8, 3)),
+        (["train.device=cpu"], (8, 4), (8, 0)),
+        (["train.workers=2", "train.cpus_per_worker=3"], (64, 0), (6, 0)),
+        (["train.workers=9", "train.cpus_per_worker=3"], (8, 0), (8, 0)),
+    ],
+)
+def test_training_takes_the_time_of_the_machines_that_it_uses(words, machines, used):
+    trained = {"train": [1.0], "val": [0.5], "clips": 8, "threads": 2, "on_gpu": machines[1] > 0 < used[1],
+               "startup": 0.0, "weights": 100, "clip_bytes": 10, "flops": 10**9, "memory": 10**9, "activations": 9,
+               "device": "any"}  # fmt: skip
+    told, there = config.load([*SMALL, *words]), stages.Machines(*machines)
+    free = config.load([*SMALL, f"train.workers={used[1] or 1}"])
+    expected = stages._training(free, 2000, 9, trained, stages.Machines(*used))
+    assert stages._training(told, 2000, 9, trained, there) == expected
+    notes = " ".join(stages._notes(told, 1.0, trained, there))
+    assert (f"training uses {used[1]} of 4 GPUs" in notes) == (used[1] < machines[1])
+
+
 def test_a_gpu_that_is_not_here_is_said_to_be_computed():
     trained = {"train": [1.0], "val": [0.5], "clips": 8, "threads": 2, "on_gpu": False, "startup": 0.0, "weights": 100,
                "clip_bytes": 10, "flops": 3 * 10**9, "memory": 10**9, "activations": 9, "device": "CPU"}  # fmt: skip
-    settings, machines = config.load([*SMALL, "train.workers=0", "train.epochs=1"]), stages.Machines(8, 2)
+    settings, machines = config.load([*SMALL, "train.workers=0", "train.epochs=1"]), stages.Machines(8, 1)
     found = stages._training(settings, 2000, 0, trained, machines).hours
-    assert found.value * 3600 == pytest.approx(1.0)
+    assert found.value * 3600 == pytest.approx(2.0)
     assert found.low < found.value < found.high
     assert "computed, not measured" in " ".join(stages._notes(settings, 1.0, trained, machines))
 

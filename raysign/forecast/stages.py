@@ -163,7 +163,7 @@ def _stage(
 
 def _training(config: Config, clips: int, held: int, trained: dict, machines: Machines) -> Stage:
     """All epochs over the clips, and over those held for validation."""
-    train, gpus = config.train, machines.gpus or 0
+    train, (cpus, gpus) = config.train, _used(config, machines)
     passes = train.epochs * train.repeat
     if gpus and not trained["on_gpu"]:
         operations = trained["flops"] * (clips * passes + held * train.epochs / 3)
@@ -171,13 +171,20 @@ def _training(config: Config, clips: int, held: int, trained: dict, machines: Ma
     else:
         work = _epochs(trained, clips * passes, held * train.epochs) * (1 if gpus else trained["threads"])
     startup = trained["startup"] + (RAY_TRAIN_S if train.workers else 0.0)
-    hours = (work * (1 / (gpus or machines.cpus)) + startup) * (1 / _HOUR)
+    hours = (work * (1 / (gpus or cpus)) + startup) * (1 / _HOUR)
     stored = trained["weights"] * (3 * train.keep_checkpoints + 2)  # with the optimizer's state; the bundle twice
     kept = min(trained["clip_bytes"] * (clips + held), train.memory_gb * 2**30)
     return Stage(
         "train", clips, work * (1 / max(1, clips * passes)), startup, hours, Estimate(stored, stored, stored) * 1e-9,
         (trained["memory"] + kept) / 1e9, machines.cost(hours, gpus),
     )  # fmt: skip
+
+
+def _used(config: Config, machines: Machines) -> tuple[int, int]:
+    """(CPUs, GPUs) that training uses: a worker has one GPU, and the CPUs that it is given."""
+    train, workers = config.train, max(1, config.train.most)
+    cpus = min(machines.cpus, workers * train.cpus_per_worker) if train.cpus_per_worker else machines.cpus
+    return cpus, 0 if train.device == "cpu" else min(machines.gpus or 0, workers)
 
 
 def _epochs(trained: dict, clips: int, held: int) -> Estimate:
@@ -189,17 +196,23 @@ def _epochs(trained: dict, clips: int, held: int) -> Estimate:
 
 def _notes(config: Config, share: float, trained: dict, machines: Machines) -> list[str]:
     """What is assumed."""
+    cpus, gpus = _used(config, machines)
     memory = (trained["weights"] * 4 + trained["activations"]) / 1e9
     notes = [
         "measured on this machine as it is now, one CPU for extract, import and prepare, and taken as linear in CPUs",
         f"training measured on {trained['device']}; all {config.train.epochs} epochs, none for `patience`",
         f"a step of training takes {memory:.2f} GB of a GPU's memory beside the clips that it holds",
     ]
-    if machines.gpus and not trained["on_gpu"]:
+    if gpus < (machines.gpus or 0):
+        notes.append(f"training uses {gpus} of {machines.gpus} GPUs: see `train.workers`, `train.device`")
+    if not gpus:
+        each = "one worker" if config.train.most < 2 else "each worker"
+        notes.append(f"training uses {cpus} CPUs; {each} cannot use more of them than a machine has")
+    if gpus and not trained["on_gpu"]:
         flops = f"{trained['flops'] / 1e9:.2f} GFLOP a clip at {GPU_SPEEDS['low'] / 1e12:.0f} to "
         notes.append(f"training on a GPU is computed, not measured: {flops}{GPU_SPEEDS['high'] / 1e12:.0f} TFLOP/s")
     if share < 1:
         notes.append(f"{1 - share:.0%} of the sample cannot be used, and so much of the whole is taken to be")
     if machines.cpu_price is not None or machines.gpu_price is not None:
-        notes.append("all CPUs are paid for in every stage, GPUs while training")
+        notes.append("all CPUs are paid for in every stage, the GPUs that training uses while it lasts")
     return notes
