@@ -15,7 +15,7 @@ if ! dpkg -s $packages >/dev/null 2>&1; then
   $as_root apt-get update -qq
   $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 fi
-[ -d "$venv" ] || python3 -m venv "$venv"
+[ -x "$venv/bin/pip" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install -q --upgrade pip
 "$venv/bin/pip" install -q -c constraints.txt torch # first and pinned: a range would take the newest build
 "$venv/bin/pip" install -q -c constraints.txt -e .

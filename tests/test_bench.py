@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import re
 from itertools import product
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from made_sources import write_npz
 
 from raysign import bench
-from raysign.bench import accuracy, import_, models, prepare, signers
+from raysign.bench import accuracy, chaos, import_, models, prepare, signers
+from raysign.cli import main
 from raysign.errors import ConfigError
 
 CONFIG = """
@@ -24,6 +26,11 @@ ray: {cpus: 2}
 
 def test_the_benchmarks_are_the_files_of_the_folder():
     assert {"accuracy", "extract", "import", "models", "prepare", "signers", "train"} <= set(bench.benchmarks())
+
+
+def test_the_help_names_every_benchmark():
+    said = re.findall(r"\w+", main.commands["bench"].help or "")
+    assert [name for name in bench.benchmarks() if name not in said] == []
 
 
 def test_an_unknown_setting_of_a_benchmark_is_answered_with_the_nearest():
@@ -71,6 +78,8 @@ def test_a_benchmark_of_nothing_is_refused(module):
         (prepare.run, {"recipes": ("stored_features",)}, "recipes: found 'stored_features', expected all or some of"),
         (import_.run, {"formats": ("npx",)}, "did you mean 'npz'"),
         (models.run, {"kinds": ("gru", "stgcnn")}, "did you mean 'stgcn'"),
+        (chaos.run, {"stages": ("trian",)}, "stages: found 'trian', expected all or some of"),
+        (chaos.run, {"victims": ("workers",)}, "did you mean 'worker'"),
     ],
 )
 def test_what_a_benchmark_does_not_know_is_refused_before_anything_is_made(run, told, words, tmp_path, monkeypatch):

@@ -41,6 +41,7 @@ def test_ray_would_take_the_command(words):
     named = [value for value in context.params.values() if isinstance(value, str) and value.endswith(".yaml")]
     assert all(Path(name).is_file() for name in named)
     if "entrypoint" in context.params:
+        assert context.params["runtime_env"] == "jobs/runtime_env.yaml"
         program, script, *settings = context.params["entrypoint"]
         assert (program, Path(script).is_file()) == ("python", True)
         is_for_raysign(Path(script).stem, settings)

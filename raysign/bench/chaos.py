@@ -25,8 +25,9 @@ import yaml
 from pydantic import PositiveInt
 
 from raysign import config, schema, store
+from raysign.bench import some_of
 from raysign.bench._cluster import Cluster
-from raysign.errors import ConfigError, RaysignError, in_line, nearest
+from raysign.errors import ConfigError, RaysignError
 from raysign.learn import bundle
 
 MOST = 600  # seconds that a command may take
@@ -154,10 +155,7 @@ def run(
     points: kills of each stage. stages: `extract` too, which wants path: a folder of a few short videos or images.
     victims: killed in turn.
     """
-    for name, known in [*((name, STAGES) for name in stages), *((name, VICTIMS) for name in victims)]:
-        if name not in known:
-            kinds = in_line(list(known))
-            raise ConfigError(f"bench chaos: found {name!r}, expected one of {kinds}{nearest(name, known)}")
+    stages, victims = some_of("stages", stages, list(STAGES)), some_of("victims", victims, list(VICTIMS))
     if "extract" in stages and path is None:
         raise ConfigError("path: missing; stage extract wants a folder of videos or images, path=FOLDER")
     random.seed(seed)
