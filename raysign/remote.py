@@ -109,9 +109,9 @@ def _told(path: Path) -> Iterator[None]:
 
 def push(path: Path, file: Path) -> None:
     """Put the finished `file` into the object store as `path`; no reader sees half of it."""
-    from pyarrow import fs
-
     if found := where(path):
+        from pyarrow import fs
+
         files, key = found
         with _told(path):
             # in one call, which nothing interrupts: a stream that Python opens and leaves is closed, and so published

@@ -120,8 +120,8 @@ def test_a_unit_that_is_read_again_is_what_it_has_become(tmp_path, monkeypatch):
     extract(tmp_path, refs("bad"))
     good = read(refs("a")[0])
     monkeypatch.setitem(globals(), "read", lambda _: good)
-    for options in ({"retry": True}, {}):
-        _, card, _ = extract(tmp_path, refs("bad"), **options)
+    for retry in (True, False):
+        _, card, _ = extract(tmp_path, refs("bad"), retry=retry)
         assert (card["counts"]["clips"], card["counts"]["quarantined"]) == (1, 0)
         assert not store.read_table(tmp_path / "quarantine.parquet").num_rows
 
