@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import secrets
 import shutil
 import time
