@@ -118,7 +118,8 @@ def validated(section: type[BaseModel], tree: dict, prefix: str = "") -> Any:
     place = (prefix + ".".join(str(part) for part in problem["loc"])).removesuffix(".")
     if problem["type"] == "extra_forbidden":
         near = nearest(str(problem["loc"][-1]), _fields_at(section, problem["loc"][:-1]))
-        raise ConfigError(f"{place}: unknown key{near or ', expected one that `raysign config` prints'}")
+        of = f" of kind {tree['kind']}" if prefix and len(problem["loc"]) == 1 and "kind" in tree else ""
+        raise ConfigError(f"{place}: unknown key{of}{near or ', expected one that `raysign config` prints'}")
     if problem["type"] == "missing":
         raise ConfigError(f"{place}: missing; give it as {place}=VALUE or in the YAML file")
     message = problem["msg"].removeprefix("Value error, ")

@@ -7,11 +7,9 @@ Every stage reads the one before it and writes its own directory below `config.h
 missing, new or changed. The kernels are plain functions of their rooms; `engine` carries them to the CPUs of a cluster.
 """
 
-import filecmp
 import functools
 import json
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -112,18 +110,28 @@ def prepare(config: Config, environment: dict[str, str] | None = None) -> Path:
 
 def train(config: Config) -> Path:
     """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<answers>/bundle`."""
+    _require_bundles(config)
     return _trained(config, prepare(config))
+
+
+def _require_bundles(config: Config) -> None:
+    """BundleError when one that the settings name is not there: said before any stage is made, and not after it."""
+    from raysign.learn import bundle
+
+    for place in filter(None, (config.train.start_from, config.evaluate.bundle)):
+        bundle.fingerprint(place)
 
 
 def _trained(config: Config, clips: Path) -> Path:
     """`train` of clips that are prepared."""
     from raysign.learn import distribute
+    from raysign.learn.publish import publish
 
     place = config.answers / "bundle"
     if config.train.start_from == place:  # a bundle it replaces: the same command would train another one each time
         raise ConfigError(f"train.start_from: {place} is where this bundle goes too; give another `out` or `name`")
     made = distribute.train(config, clips, config.answers / "train")
-    return _publish(made, place)
+    return publish(made, place, _say)
 
 
 def evaluate(config: Config) -> dict:
@@ -132,11 +140,13 @@ def evaluate(config: Config) -> dict:
     from raysign.learn import bundle as bundles
     from raysign.learn import distribute, tracking
 
+    _require_bundles(config)
     clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
     card = scoring.card_with(clips, split)  # said before the training and not after it
     made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
     if store.exists(published / "card.json") and not store.exists(made) and not config.evaluate.bundle:
-        log.warning("%s: found no bundle of these settings and clips, only of others; one is trained now", published)
+        line = "%s: found no bundle of these settings and clips, only of others; one is trained now (%s)"
+        log.warning(line, remote.shown(published), f"evaluate.bundle={remote.shown(published)} scores that one")
     bundle = config.evaluate.bundle or _trained(config, clips)
     device = "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
     out = config.answers / "evaluation"
@@ -160,6 +170,7 @@ def tune(config: Config, resume: bool = False) -> str:
     Leaves best.yaml, which `train` takes, and report.html in `<answers>/search`. Errors as of learn.search.run.
     """
     from raysign.learn import search, space
+    from raysign.learn.publish import publish
     from raysign.learn.study import place_of
 
     space.checked(config)  # before any stage is made
@@ -170,7 +181,7 @@ def tune(config: Config, resume: bool = False) -> str:
         chosen = study.job(best.number)
         text = f"# trial {best.number} of a search: {study.metric} {best.value:.4f}\n{chosen.config.to_yaml()}"
         store.write_bytes(config.answers / "search" / "best.yaml", text.encode())
-        _publish(chosen.directory / "bundle", config.answers / "bundle")
+        publish(chosen.directory / "bundle", config.answers / "bundle", _say)
         return _searched(study, best.number, text, _confirmed(study, best.number))
 
 
@@ -410,25 +421,3 @@ def _file_reader(config: Config):
 
 def _reader_of_files(options):
     return functools.partial(kind_module("source", options.kind).read, options=options)
-
-
-def _publish(made: Path, place: Path) -> Path:
-    """Copy a finished bundle to where users look for the newest, if it is not there; no reader ever sees half of it."""
-    fresh, old = (place.with_name(f".{place.name}.{word}") for word in ("new", "old"))
-    for left in (fresh, old):  # by a run that was killed here
-        shutil.rmtree(left, ignore_errors=True)
-    names = [path.name for path in store.found(made, "*")]
-    for name in names:  # another node may have made them
-        remote.pull(made / name)
-        remote.pull(place / name)
-    if filecmp.cmpfiles(made, place, names)[0] == names:
-        return place
-    shutil.copytree(made, fresh)
-    if place.exists():
-        place.rename(old)
-    fresh.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-    remote.remove(place / "card.json")  # there, file by file: without its card it is no bundle
-    for name in sorted(names, key="card.json".__eq__):
-        remote.push(place / name, place / name)
-    return place

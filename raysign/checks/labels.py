@@ -94,7 +94,11 @@ def signers(e: Evidence) -> Iterator[Finding]:
     unknown = sum(not name for name in names)
     if unknown:
         line = f"{e.stage}: found {unknown} of {len(names)} clips without a signer"
-        yield Finding("note", "signers", f"{line}; name them (source.pattern, a manifest) to test on unseen people")
+        yield Finding(
+            "note",
+            "signers",
+            f"{line}; name them to test on unseen people (source.pattern or source.signer, or a manifest)",
+        )
     known = {name for name in names if name}
     if 0 < len(known) < limits.FEW_SIGNERS:
         line = f"{e.stage}: found one signer ({min(known)!r}); how others are read cannot be told"

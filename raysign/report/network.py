@@ -71,7 +71,8 @@ def measure(
     sizes = [(p.numel(), p.requires_grad) for p in network.parameters()]
     points = f"{skeleton.points} point{'s' * (skeleton.points != 1)} of {len(channels)} channels ({skeleton.name})"
     return Summary(
-        f"{config.model.kind} and {config.task.kind}: {frames} frames, {points}, {glosses} glosses", rows,
+        f"{config.model.kind} and {config.task.kind} for {frames} frames (--frames) and {glosses} glosses (--glosses), "
+        f"{points}", rows,
         sum(size for size, _ in sizes), sum(size for size, trained in sizes if trained), flops,
         sum(value.nbytes for value in network.state_dict().values()), activations, how, latency, batch / together,
         named(device), batch,
