@@ -15,11 +15,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm import tqdm
-
 from raysign import engine, remote, store
 from raysign.config import Config
-from raysign.errors import ConfigError, RaysignError, StoreError
+from raysign.errors import ConfigError
 from raysign.kinds import Section, kind_module
 from raysign.pace import counted
 
@@ -28,20 +26,15 @@ log = logging.getLogger(__name__)
 # ---------------------------------------------------------------- the stages
 
 
-def landmarks(config: Config, environment: dict[str, str] | None = None) -> dict:
-    """Source to LANDMARKS: MediaPipe over videos and images, a reader over files of landmarks. Returns the card.
-
-    environment: variables of the cluster's processes, where what follows on it wants some.
-    """
+def landmarks(config: Config) -> dict:
+    """Source to LANDMARKS: MediaPipe over videos and images, a reader over files of landmarks. Returns the card."""
     from raysign.extract import plan as planning
     from raysign.extract import work
 
     began = time.time()
     source = kind_module("source", config.source.kind)
     media = holds_media(config)
-    reader, extractor = _media_reader(config) if media else _file_reader(config)
-    if environment:  # before the CPUs are counted, for which a cluster may be joined
-        engine.connect(config.ray, dashboard=True, environment=environment)
+    reader, extractor = reader_of(config)
     workers = config.extract.workers or engine.cpus(config.ray)
     plan = planning.plan(
         source.clips(config.source), config.landmarks_dir, extractor,  # held by nobody: there may be millions
@@ -55,27 +48,26 @@ def landmarks(config: Config, environment: dict[str, str] | None = None) -> dict
     done = list(work.progress(rows, plan, "extract" if media else "import"))
     audit = source.audit(config.source) if hasattr(source, "audit") else None
     seconds = time.time() - began
-    return work.finish(config.landmarks_dir, plan, done, config=_sections(config), seconds=seconds, audit=audit)
+    return work.finish(config.landmarks_dir, plan, done, config=sections(config), seconds=seconds, audit=audit)
 
 
 _HOW = {"workers", "retry_quarantined"}  # settings of extract that say how landmarks are made, not which
 
 
-def _sections(config: Config) -> dict:
+def sections(config: Config) -> dict:
     """What the landmarks follow from."""
     return {
         "source": config.source.model_dump(mode="json"), "extract": config.extract.model_dump(mode="json", exclude=_HOW)
     }  # fmt: skip
 
 
-def landmarks_of(config: Config, environment: dict[str, str] | None = None) -> Path:
+def landmarks_of(config: Config) -> Path:
     """The directory of the config's LANDMARKS, which are made first where they are missing or of other settings.
 
     The source is not looked at: landmarks are used where the videos are not, and nothing is read again unasked.
-    environment: as of `landmarks`.
     """
-    if (store.read_card(config.landmarks_dir) or {}).get("config") != _sections(config):
-        landmarks(config, environment)
+    if (store.read_card(config.landmarks_dir) or {}).get("config") != sections(config):
+        landmarks(config)
     return config.landmarks_dir
 
 
@@ -89,19 +81,16 @@ def convert(landmarks_dir: Path, out: Path, options: Section) -> dict:
     return writers.convert(landmarks_dir, out, options)
 
 
-def prepare(config: Config, environment: dict[str, str] | None = None) -> Path:
-    """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from.
-
-    environment: as of `landmarks`.
-    """
+def prepare(config: Config) -> Path:
+    """LANDMARKS to CLIPS by the config's recipe. Returns the directory, named by what its content follows from."""
     from raysign.clips import prepare as stage
 
-    made = landmarks_of(config, environment)
+    made = landmarks_of(config)
     began = time.time()
     plan = stage.plan(made, config.home / "clips", config)
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
-        rows = _carried_out(config, plan.units, stage.Worker, arguments, environment=environment)
+        rows = _carried_out(config, plan.units, stage.Worker, arguments)
         for _ in counted(rows, "prepare", len(plan.units), "shard"):
             continue
         stage.finish(config.landmarks_dir, plan, config, time.time() - began)
@@ -169,12 +158,13 @@ def tune(config: Config, resume: bool = False) -> str:
 
     Leaves best.yaml, which `train` takes, and report.html in `<answers>/search`. Errors as of learn.search.run.
     """
-    from raysign.learn import search, space
+    from raysign.learn import search, space, trials
     from raysign.learn.publish import publish
     from raysign.learn.study import place_of
 
     space.checked(config)  # before any stage is made
-    clips = prepare(config, search.ENVIRONMENT)
+    engine.connect(config.ray, dashboard=True, environment=trials.ENVIRONMENT)  # else `prepare` does, without it
+    clips = prepare(config)
     with search.alone(place_of(config, clips)):
         study = search.run(config, clips, resume, _say)
         best = study.best()
@@ -239,63 +229,12 @@ def import_weights(
     return said
 
 
-def summary(config: Config, layout: str | None = None, frames: int = 100, batch: int = 16, glosses: int = 100) -> str:
-    """What the config's network is made of and what it costs on this machine. Needs no data."""
-    from raysign.clips import form
-    from raysign.report import network
-
-    return network.render(network.measure(config, *form.expected(config, layout), frames, batch, glosses))
-
-
-def plan(config: Config, machines: dict, seconds: float = 30.0):
-    """What the stages of the config will take, from a sample of its clips; writes nothing into `out`.
-
-    machines: cpus, gpus, cpu_price and gpu_price, None for what is not told: the CPUs are the cluster's then.
-    seconds: about how long to read the sample. Returns forecast.stages.Forecast.
-    """
-    from raysign.forecast.stages import Machines, forecast
-
-    refs = kind_module("source", config.source.kind).clips(config.source)
-    media = holds_media(config)
-    reader, extractor = _media_reader(config) if media else _file_reader(config)
-    given = Machines(**{**machines, "cpus": machines.get("cpus") or engine.cpus(config.ray)})
-    with tqdm(unit="clip", leave=False, disable=None) as bar:
-
-        def say(what: str, clips: int) -> None:
-            bar.set_description_str(f"plan: trying {what}", refresh=False)
-            bar.update(clips)
-
-        return forecast(config, refs, reader, extractor, media, given, seconds, say)
-
-
 def run(config: Config) -> str:
     """The whole line. Returns what to say at its end."""
     from raysign.report import words
 
     landmarks(config)
     return words.summary(config, evaluate(config))
-
-
-def show(config: Config, ids: tuple[str, ...] = (), count: int = 4, out: Path | None = None,
-         upwards: bool = False, stored: Path | None = None) -> Path:  # fmt: skip
-    """Draw clips raw, prepared and augmented: these, or one each of `count` glosses. Returns the picture's path.
-
-    stored: LANDMARKS to draw instead of the config's; the picture is left beside them.
-    """
-    from raysign.report import drawing
-    from raysign.report import show as showing
-
-    if stored:
-        store.landmarks_card(stored)
-        stored = stored.resolve()  # `.` has no name
-    out = out or (stored.with_name(f"{stored.name}-show.png") if stored else config.home / "show.png")
-    if out.suffix not in drawing.SUFFIXES:
-        raise ConfigError(f"--out: found {out}, expected a name that ends in {', '.join(drawing.SUFFIXES)}")
-    found = list(showing.chosen(stored or landmarks_of(config), ids, count))
-    views = [(title, showing.views(clip, config, upwards, row)) for row, (title, clip) in enumerate(found)]
-    drawing.save(views, out, fps=found[0][1].fps or 25)
-    remote.push(out, out)
-    return out
 
 
 def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool = False) -> Iterator[tuple[str, bool]]:
@@ -305,52 +244,6 @@ def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool =
 
     for row in recognise(bundle, files, top):
         yield json.dumps(row, ensure_ascii=False) if as_json else words.answer(row), not row["error"]
-
-
-def validate(config: Config):
-    """Whether the landmarks, and the clips if they are prepared, can be trusted. Returns checks.validate.Result.
-
-    Makes no stage: StoreError naming the verb when there are no landmarks yet.
-    """
-    from raysign.checks import validate as checks
-
-    place, verb = config.landmarks_dir, "extract" if holds_media(config) else "import"
-    if not checks.is_stage(place):
-        raise StoreError(f"{place}: found no landmarks, expected some to look at; run `raysign {verb}` first")
-    known = []
-    clips = _prepared(config, known)
-    stages = [place, clips] if clips else [place]
-    return checks.validate(stages, config.home / "validation", known, settings=_sections(config))
-
-
-def validate_stage(directory: Path):
-    """The same of one directory of landmarks or clips; the report is left beside it."""
-    from raysign.checks import validate as checks
-
-    directory = directory.resolve()  # `.` has no name
-    return checks.validate([directory], directory.with_name(f"{directory.name}-validation"))
-
-
-def _prepared(config: Config, known: list) -> Path | None:
-    """The directory of the config's clips when they are prepared; why they cannot be is added to the findings."""
-    from raysign.checks.findings import Finding
-    from raysign.clips import prepare as stage
-
-    try:
-        plan = stage.plan(config.landmarks_dir, config.home / "clips", config)
-    except RaysignError as error:
-        known.append(Finding("error", "prepare", f"raysign prepare: {error}"))
-        return None
-    return plan.directory if store.shards(plan.directory) else None
-
-
-def analyze(places: list[Path], out: Path) -> list[str]:
-    """Draw the curves of the trainings at some places (see report.training.found); returns a line on each of them."""
-    from raysign.report import training
-
-    trainings = [found for place in places for found in training.found(place.resolve())]
-    store.write_bytes(out, training.picture(trainings) or b"")
-    return [training.words(found) for found in trainings]
 
 
 def demo(out: Path) -> str:
@@ -375,12 +268,10 @@ def demo_config(out: Path) -> Config:
 # ---------------------------------------------------------------- what they share
 
 
-def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None,
-                 environment: dict[str, str] | None = None):  # fmt: skip
+def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
     """The manifest rows of the units, worked on by the cluster; no cluster is started for nothing to do."""
     if units:
-        dashboard = bool(environment) or config.train.most > 0  # training may follow on the same cluster
-        engine.connect(config.ray, dashboard, environment)
+        engine.connect(config.ray, dashboard=config.train.most > 0)  # training may follow on the same cluster
         yield from engine.stream(units, worker, arguments, actors=actors)
 
 
@@ -403,8 +294,12 @@ def import_landmarks(config: Config) -> dict:
     return landmarks(config)
 
 
+def reader_of(config: Config):
+    """What makes landmarks of a clip in a worker, MediaPipe or a reader of files, and its results' fingerprint."""
+    return _media_reader(config) if holds_media(config) else _file_reader(config)
+
+
 def _media_reader(config: Config):
-    """What makes a landmarker in a worker, and the fingerprint of its results."""
     from raysign.extract import landmarker
 
     extractor = landmarker.fingerprint(config.extract)
@@ -412,7 +307,6 @@ def _media_reader(config: Config):
 
 
 def _file_reader(config: Config):
-    """What reads landmark files in a worker, and the fingerprint of its results."""
     options = config.source.model_dump(mode="json", exclude={"path"})
     return functools.partial(
         _reader_of_files, config.source

@@ -30,6 +30,7 @@ ROOMS = [
     "checks",
     "forecast",
     "pipeline",
+    "views",
     "bench",
     "cli",
 ]
@@ -39,7 +40,7 @@ DOORS = {
     "mlflow": {"learn/mlflow_server.py", "learn/tracking.py", "infer/registry.py", "infer/pyfunc.py"},
     "ray.train": {"learn/distribute.py"},
     "ray.data": {"engine.py"},
-    "ray.tune": {"learn/search.py"},
+    "ray.tune": {"learn/trials.py"},
     "optuna": {"learn/study.py"},
 }
 FILES = sorted(ROOT.rglob("*.py"))

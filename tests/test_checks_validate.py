@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from made_stages import SPLITS, Plant, clips, doubled, found, landmarks, made, write
 
-from raysign import config, pipeline, schema, store
+from raysign import config, pipeline, schema, store, views
 from raysign.checks import evidence, limits, validate
 from raysign.checks.findings import Finding, limited
 from raysign.checks.measure import PARTS, measure, quality
@@ -301,15 +301,15 @@ def test_a_config_is_validated_with_its_clips_once_they_are_prepared(tmp_path):
     assert [told["name"] for told in _stages(settings)] == ["landmarks", "clips"]
     assert set(pq.read_table(tmp_path / "validation" / "quality.parquet")["split"].to_pylist()) == set(SPLITS.values())
     other = settings.model_copy(update={"source": settings.source.model_copy(update={"dropout": 0.3})})
-    assert "settings" in {finding.check for finding in pipeline.validate(other).findings}
+    assert "settings" in {finding.check for finding in views.validate(other).findings}
 
 
 @pytest.mark.parametrize("change", ["extract.workers=1", "extract.retry_quarantined=true"])
 def test_how_landmarks_were_made_says_nothing_against_them(tmp_path, change):
     settings = config.load(["source.kind=synthetic", f"out={tmp_path}"])
-    write(settings.landmarks_dir, landmarks(), "landmarks", config=pipeline._sections(settings))
+    write(settings.landmarks_dir, landmarks(), "landmarks", config=pipeline.sections(settings))
     other = config.load(["source.kind=synthetic", f"out={tmp_path}", change])
-    assert "settings" not in {finding.check for finding in pipeline.validate(other).findings}
+    assert "settings" not in {finding.check for finding in views.validate(other).findings}
     assert pipeline.landmarks_of(other) == settings.landmarks_dir
 
 
@@ -320,7 +320,7 @@ def test_a_stage_is_validated_from_within(tmp_path, monkeypatch):
 
 
 def _stages(settings: config.Config) -> list[dict]:
-    assert pipeline.validate(settings).good()
+    assert views.validate(settings).good()
     return json.loads((settings.home / "validation" / "validation.json").read_text())["stages"]
 
 
@@ -329,7 +329,7 @@ def test_what_a_source_audits_is_noted(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "audit", lambda _: {"said": "3 of 30 files are missing"}, raising=False)
     pipeline.landmarks(settings)
     monkeypatch.delattr(synthetic, "audit")  # its files may be gone by now
-    told = [finding.line for finding in pipeline.validate(settings).findings if finding.check == "audit"]
+    told = [finding.line for finding in views.validate(settings).findings if finding.check == "audit"]
     assert told == ["landmarks: 3 of 30 files are missing"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from raysign import config, pipeline
+from raysign import config, views
 from raysign.cli import main
 from raysign.errors import ConfigError
 from raysign.forecast import estimate, stages
@@ -65,7 +65,7 @@ def planned(tmp_path_factory):
     out = tmp_path_factory.mktemp("plan") / "out"
     settings = config.load([*SMALL, "train.workers=0", f"out={out}"])
     machines = {"cpus": 4, "gpus": 0, "cpu_price": 0.5, "gpu_price": None}
-    return pipeline.plan(settings, machines, seconds=1), out
+    return views.plan(settings, machines, seconds=1), out
 
 
 def test_a_plan_has_every_stage_and_writes_nothing(planned):
@@ -128,7 +128,7 @@ def test_a_gpu_that_is_not_here_is_said_to_be_computed():
 def test_splits_that_cannot_be_made_are_told_before_anything_is_read():
     settings = config.load([*SMALL, "split.kind=signer", "split.test_signers=[nobody]"])
     with pytest.raises(ConfigError, match="nobody"):
-        pipeline.plan(settings, {"cpus": 1}, seconds=1)
+        views.plan(settings, {"cpus": 1}, seconds=1)
 
 
 def test_the_verb_prints_a_table_or_json(tmp_path):

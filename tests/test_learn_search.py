@@ -17,7 +17,7 @@ from made_clips import settings, write
 from raysign import config, pipeline, store
 from raysign.cli import main
 from raysign.errors import StoreError, TrainError
-from raysign.learn import bundle, distribute, search
+from raysign.learn import bundle, distribute, search, trials
 
 SMALL = [
     "source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=2", "split.val_signers=[signer1]",
@@ -80,7 +80,7 @@ def test_after_a_kill_no_finished_trial_is_redone(home, told):
 
 def test_trials_of_a_search_that_prepared_its_clips_first_keep_their_memory(told):
     assert told["seen"]
-    assert all(environment.items() >= search.ENVIRONMENT.items() for environment in told["seen"])
+    assert all(environment.items() >= trials.ENVIRONMENT.items() for environment in told["seen"])
 
 
 def test_a_diverging_trial_is_recorded_a_bad_one_ends_early_and_the_best_is_named(home, told):
@@ -142,12 +142,12 @@ def test_trouble_with_the_place_ends_the_search_and_fails_no_trial(cluster, tmp_
 def test_machines_that_an_autoscaler_may_start_have_room_for_trials(cluster, tmp_path, monkeypatch):  # noqa: ARG001
     big = settings(tmp_path, "train.cpus_per_worker=4", "train.device=cpu")
     with pytest.raises(TrainError, match="the cluster has"):
-        search.room(big)
+        trials.room(big)
     monkeypatch.setenv("HOME", str(tmp_path))
     kinds = {"head": {"resources": {"CPU": 2}, "max_workers": 0}, "big": {"resources": {"CPU": 8}, "max_workers": 3}}
     machines = {"max_workers": 3, "head_node_type": "head", "available_node_types": kinds}
     (tmp_path / "ray_bootstrap_config.yaml").write_text(yaml.safe_dump(machines))
-    assert search.room(big) == (6, {"CPU": 4})
+    assert trials.room(big) == (6, {"CPU": 4})
 
 
 def test_one_process_at_a_time_is_at_a_search(tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from made_sentences import GLOSSES, tree, write
 
-from raysign import config, pipeline, schema, store
+from raysign import config, pipeline, schema, store, views
 from raysign.infer.predictor import Predictor
 from raysign.learn import bundle
 from raysign.report import words
@@ -50,7 +50,7 @@ def test_predictions_hold_the_sentences_and_the_page_shows_them(run):
 
 def test_the_checks_know_that_a_sentence_is_no_gloss(run):
     settings, _ = run
-    result = pipeline.validate(settings)
+    result = views.validate(settings)
     assert not [finding.line for finding in result.findings if finding.check in ("classes", "untrained", "labels")]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import PositiveFloat, PositiveInt
 
-from raysign import config, engine, pipeline
+from raysign import config, engine, pipeline, views
 from raysign.bench._watch import seconds as timed
 from raysign.errors import ConfigError
 
@@ -40,7 +40,7 @@ def run(
             )
         engine.connect(made.ray)
         pipeline.landmarks(config.load(["source.kind=synthetic", "source.takes=1", f"out={place / 'waking'}"]))
-        plan = pipeline.plan(made, {"cpus": engine.cpus(made.ray), "gpus": 0}, seconds)
+        plan = views.plan(made, {"cpus": engine.cpus(made.ray), "gpus": 0}, seconds)
         measured = {
             plan.stages[0].name: timed(lambda: pipeline.landmarks(made)),
             "prepare": timed(lambda: pipeline.prepare(made)), "train": timed(lambda: pipeline.train(made)),

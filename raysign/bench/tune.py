@@ -17,7 +17,7 @@ import yaml
 from pydantic import PositiveInt
 
 from raysign import config, engine, pipeline
-from raysign.learn import search
+from raysign.learn import search, trials
 
 WANTED, OVERHEAD = 1.7, 3.0
 MADE = {"kind": "synthetic", "glosses": 10, "signers": 5, "takes": 4}
@@ -49,9 +49,9 @@ def run(
 
 
 def _measured(settings: config.Config, place: Path) -> dict:
-    engine.connect(settings.ray, dashboard=True, environment=search.ENVIRONMENT)  # else prepare does, without it
+    engine.connect(settings.ray, dashboard=True, environment=trials.ENVIRONMENT)  # else prepare does, without it
     clips = pipeline.prepare(settings)
-    slots, _ = search.room(settings)
+    slots, _ = trials.room(settings)
     began = time.perf_counter()
     study = search.run(settings, clips, say=lambda _: None)
     seconds = time.perf_counter() - began

@@ -19,12 +19,12 @@ def validate(config: tuple[str, ...], strict: bool):
     Takes a config, or DIR, a directory of landmarks or clips. Leaves report.html, validation.json and quality.parquet
     in the results' folder `validation`, or beside DIR. Exit code 1 when there are errors.
     """
-    from raysign import pipeline
+    from raysign import views
     from raysign.checks.validate import is_stage
     from raysign.config import load
 
     stage = folder(config[0], is_stage) if len(config) == 1 else None
-    result = pipeline.validate_stage(stage) if stage else pipeline.validate(load(config))
+    result = views.validate_stage(stage) if stage else views.validate(load(config))
     click.echo(result.text())
     sys.exit(0 if result.good(strict) else 1)
 
@@ -47,12 +47,12 @@ def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path 
 
     Takes a config, or LANDMARKS, a directory of them, with settings of how to prepare and augment its clips.
     """
-    from raysign import pipeline, remote, store
+    from raysign import remote, store, views
     from raysign.config import load
 
     stored = folder(config[0], store.shards)
     settings = load(config[1:], NO_DATA) if stored else load(config)
-    click.echo(f"picture: {remote.shown(pipeline.show(settings, clips, count, out, upwards, stored))}")
+    click.echo(f"picture: {remote.shown(views.show(settings, clips, count, out, upwards, stored))}")
 
 
 @main.command(epilog=CONFIG_HELP)
@@ -64,13 +64,13 @@ def analyze(where: tuple[str, ...], out: Path | None):
 
     Takes a config, or directories to compare: of trainings, or of all results of a config.
     """
-    from raysign import pipeline, remote
+    from raysign import remote, views
     from raysign.config import load
 
     named = [remote.place(word) if remote.is_address(word) else folder(word, Path.is_dir) for word in where]
     places = [place for place in named if place] if all(named) else [load(where).answers]
     out = out or places[0] / "curves.png"
-    for line in pipeline.analyze(places, out):
+    for line in views.analyze(places, out):
         click.echo(line)
     click.echo(f"picture: {remote.shown(out)}")
 
@@ -90,10 +90,10 @@ def plan(config, seconds: float, as_json: bool, **machines):
 
     Nothing is written but to a temporary folder.
     """
-    from raysign import pipeline
+    from raysign import views
     from raysign.forecast import words
 
-    found = pipeline.plan(config, machines, seconds)
+    found = views.plan(config, machines, seconds)
     click.echo(json.dumps(found.as_dict()) if as_json else words.render(found))
 
 

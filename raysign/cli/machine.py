@@ -87,6 +87,7 @@ def fetch(names: tuple[str, ...]):
 @plain_errors
 def summary(config: tuple[str, ...], **options):
     """What the CONFIG's network is made of, and its operations, memory and speed on this machine. Needs no data."""
-    from raysign import pipeline
 
-    click.echo(pipeline.summary(settings_of(config, NO_DATA), **options))
+    from raysign import views
+
+    click.echo(views.summary(settings_of(config, NO_DATA), **options))

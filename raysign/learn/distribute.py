@@ -78,19 +78,11 @@ def train(config: Config, clips_dir: Path, train_root: Path, tracker: reporters.
     directory.mkdir(parents=True, exist_ok=True)
     store.write_bytes(directory / "config.yaml", config.to_yaml().encode())  # for `raysign analyze`
     tracker = tracker or Tracker(config, directory, tags(config, card, directory))
-    status = "KILLED"
-    try:
+    with reporters.told_of_its_end(tracker):
         run = _run_here if config.train.most == 0 else _run_on_ray
         run(config, clips_dir, directory, tracker)
         made, state = _write_bundle(config, card, directory)
         tracker.finish("FINISHED", made, state["best"]["metrics"])
-        status = ""
-    except RaysignError:
-        status = "FAILED"
-        raise
-    finally:
-        if status:
-            tracker.finish(status)
     if state["epoch"] < config.train.epochs:
         print(f"ended after epoch {state['epoch']} of {config.train.epochs}: {state['ended']}", file=sys.stderr)
     return made

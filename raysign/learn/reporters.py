@@ -3,12 +3,14 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from tqdm import tqdm
 
+from raysign.errors import RaysignError
 from raysign.pace import pace
 
 PAUSE = 0.5  # seconds between two looks at the file of metrics
@@ -31,6 +33,19 @@ class Tracking(Protocol):
 
     def finish(self, status: str, bundle: Path | None = None, best: dict[str, float] | None = None) -> None:
         """The training has: FINISHED, FAILED or KILLED, with the metrics of the best epoch."""
+
+
+@contextmanager
+def told_of_its_end(tracker: Tracking) -> Iterator[None]:
+    """What is done in here tells of its own good end; of an error's, or of a stop's, the tracker is told."""
+    try:
+        yield
+    except RaysignError:
+        tracker.finish("FAILED")
+        raise
+    except BaseException:
+        tracker.finish("KILLED")
+        raise
 
 
 class Local:

@@ -54,6 +54,10 @@ class Job:
         except (StoreError, FileNotFoundError, KeyError, TypeError):  # torn by a power cut
             return False
 
+    def best(self) -> dict[str, float]:
+        """The metrics of the best epoch, once it is finished."""
+        return store.read_json(self.directory / "bundle" / "card.json")["metrics"]
+
 
 @dataclass(frozen=True)
 class Trial:
