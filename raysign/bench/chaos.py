@@ -29,6 +29,7 @@ from raysign.bench import some_of
 from raysign.bench._cluster import Cluster
 from raysign.errors import ConfigError, RaysignError
 from raysign.learn import bundle
+from raysign.learn.study import Study
 
 MOST = 600  # seconds that a command may take
 AGAIN = 5  # times that a command is typed after a kill before it counts as one that does not go on
@@ -40,6 +41,8 @@ SMALL = {
     "split": {"kind": "signer", "val_signers": ["signer3"], "test_signers": ["signer4"]},
     "model": {"kind": "stgcn", "num_blocks": 1, "channels": 4, "spatial_channels": 4, "width": 8},
     "train": {"workers": 1, "cpus_per_worker": 1, "device": "cpu", "epochs": 40, "lr": 1e-4, "checkpoint_every": 4},
+    # what is drawn must not follow from which trial ends first
+    "tune": {"trials": 6, "search": "random", "scheduler": "none", "space": {"train.lr": {"loguniform": [1e-4, 1e-2]}}},
 }  # fmt: skip
 
 
@@ -67,12 +70,24 @@ def _clips(settings: config.Config) -> dict:
 
 
 def _bundle(settings: config.Config) -> dict:
-    """The metrics of each epoch, and the weights."""
-    place = next(path.parent for path in (settings.home / "train").glob("*/metrics.csv"))
-    with (place / "metrics.csv").open(newline="") as file:
-        rows = [{name: cell for name, cell in row.items() if name not in SPEEDS} for row in csv.DictReader(file)]
+    """The metrics of each epoch of every training by its key, and the weights, which are the chosen ones."""
+    trainings = {}
+    for place in sorted((settings.home / "train").glob("*/metrics.csv")):
+        with place.open(newline="") as file:
+            rows = [{name: cell for name, cell in row.items() if name not in SPEEDS} for row in csv.DictReader(file)]
+        trainings[place.parent.name] = rows
     weights = bundle.load(settings.home / "bundle").network.state_dict()
-    return {"metrics": rows, "weights": {name: _sha(value.numpy().tobytes()) for name, value in weights.items()}}
+    return {"metrics": trainings, "weights": {name: _sha(value.numpy().tobytes()) for name, value in weights.items()}}
+
+
+def _search(settings: config.Config) -> dict:
+    """What `_bundle` tells, what each trial drew and came to, and the best settings."""
+    place = next((settings.home / "search").glob("*/study.journal")).parent
+    trials = Study(settings, lambda _: settings.home, place, print).trials()
+    return {
+        **_bundle(settings), "best": (settings.home / "search" / "best.yaml").read_text(),
+        "trials": [(trial.number, trial.state, trial.value, trial.params, trial.error) for trial in trials],
+    }  # fmt: skip
 
 
 # verb -> (the verb whose results it begins with, what it made)
@@ -81,6 +96,7 @@ STAGES: dict[str, tuple[str | None, Callable[[config.Config], dict]]] = {
     "import": (None, _landmarks),
     "prepare": ("import", _clips),
     "train": ("prepare", _bundle),
+    "tune": ("prepare", _search),
 }
 
 
@@ -101,7 +117,12 @@ def _driver(cluster: Cluster, command: subprocess.Popen) -> str:  # noqa: ARG001
     return f"pid {command.pid}"
 
 
-WORKS = ("Map", "TrainWorker", "TrainController")  # in the name of a process that does something for a command
+WORKS = (
+    "Map",
+    "TrainWorker",
+    "TrainController",
+    "ImplicitFunc",
+)  # in the name of a process that does something for a command
 
 
 def _worker(cluster: Cluster, command: subprocess.Popen) -> str:
@@ -147,7 +168,7 @@ VICTIMS: dict[str, Callable[[Cluster, subprocess.Popen], str]] = {
 
 
 def run(
-    points: PositiveInt = 20, stages: tuple[str, ...] = ("import", "prepare", "train"), path: Path | None = None,
+    points: PositiveInt = 20, stages: tuple[str, ...] = tuple(STAGES)[1:], path: Path | None = None,
     victims: tuple[str, ...] = tuple(VICTIMS), seed: PositiveInt = 1,
 ) -> dict:  # fmt: skip
     """Print a line for each kill and, as the last line, one JSON object; return it.

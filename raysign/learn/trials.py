@@ -1,8 +1,8 @@
 """Trainings on a cluster, many at a time: the one door to Ray Tune, which runs what it is given and reports to it.
 
-A trial is the ordinary training loop in a process of its own, or, with several workers, a Ray Train run of its own. Its
-training lies where `raysign train` of the same settings looks for it. A trial that raises an error is over; one whose
-process dies is run again, from its training's checkpoint. Trouble with the place that all of them write to ends the
+A trial is the ordinary training loop in a process that it has for itself, or, with several workers, a Ray Train run of
+its own. Its training lies where `raysign train` of the same settings looks for it. A trial that raises an error is
+over; one whose process dies is run again, from its training's checkpoint. Trouble with the place that all of them write to ends the
 search, and is no trial's. No state of Ray Tune's own is ever used again.
 """
 
@@ -66,6 +66,8 @@ def carried_out(study: Study, trials: Trials, most: int, record: Callable[[Job],
     os.environ.update(QUIET)
     engine.connect(config.ray, dashboard=True, environment=ENVIRONMENT)
     slots, each = room(config)
+    # loading torch takes longer than many a training on a CPU; on a GPU an error can spoil its process for the next one
+    again = each.keys() == {"CPU"}
     driver = _Driver(trials, record)
     store.remove_tree(place / "ray")  # of a driver that was killed
     files, storage = remote.where(place / "ray") or (None, str(place / "ray"))
@@ -73,7 +75,7 @@ def carried_out(study: Study, trials: Trials, most: int, record: Callable[[Job],
         tune.with_resources(_trial, each),
         tune_config=tune.TuneConfig(
             search_alg=driver, num_samples=most, max_concurrent_trials=min(slots, config.tune.concurrent or slots),
-            trial_dirname_creator=lambda trial: trial.trial_id,
+            trial_dirname_creator=lambda trial: trial.trial_id, reuse_actors=again,
         ),
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex, storage_path=storage, storage_filesystem=files, stop=driver, verbose=0,
