@@ -41,8 +41,8 @@ SMALL = {
     "split": {"kind": "signer", "val_signers": ["signer3"], "test_signers": ["signer4"]},
     "model": {"kind": "stgcn", "num_blocks": 1, "channels": 4, "spatial_channels": 4, "width": 8},
     "train": {"workers": 1, "cpus_per_worker": 1, "device": "cpu", "epochs": 40, "lr": 1e-4, "checkpoint_every": 4},
-    # what is drawn must not follow from which trial ends first
-    "tune": {"trials": 6, "search": "random", "scheduler": "none", "space": {"train.lr": {"loguniform": [1e-4, 1e-2]}}},
+    # what a trial draws must not follow from which one ended before it
+    "tune": {"trials": 4, "search": "random", "scheduler": "none", "space": {"train.lr": {"loguniform": [1e-4, 1e-2]}}},
 }  # fmt: skip
 
 
@@ -211,10 +211,11 @@ class Stage:
         before, self.made = STAGES[verb]
         # always the same folder of results: cards name it
         self.out, self.given, self.log = home / "out", home / "given", home / "said.log"
+        more = {"extract": [str(path)], "tune": ["train.epochs=10"]}.get(verb, [])
         tree = {**SMALL, "out": str(self.out), **({"source": {"path": str(path)}} if verb == "extract" else {})}
         self.file = home / "config.yaml"
         store.write_bytes(self.file, yaml.safe_dump(tree).encode())
-        self.settings = config.load([str(self.file), *([str(path)] if verb == "extract" else [])])
+        self.settings = config.load([str(self.file), *more])
         store.write_bytes(self.file, self.settings.to_yaml().encode())
         self.given.mkdir()
         if before:

@@ -2,11 +2,12 @@
 
 A trial is the ordinary training loop in a process that it has for itself, or, with several workers, a Ray Train run of
 its own. Its training lies where `raysign train` of the same settings looks for it. A trial that raises an error is
-over; one whose process dies is run again, from its training's checkpoint. Trouble with the place that all of them write to ends the
-search, and is no trial's. No state of Ray Tune's own is ever used again.
+over; one whose process dies is run again, from its training's checkpoint. Trouble with the place that all of them write
+to ends the search, and is no trial's. No state of Ray Tune's own is ever used again.
 """
 
 import json
+import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock
 from ray import tune
+from ray.tune import Callback
 from ray.tune.search import Searcher
 from ray.tune.stopper import Stopper
 
@@ -40,7 +42,9 @@ ENVIRONMENT = {
 
 
 class Trials(Protocol):
-    """What Ray Tune is to run: a study, or a list of trainings."""
+    """What Ray Tune is to run: a study, or a list of trainings. `say` is told a line on each."""
+
+    say: Callable[[str], None]
 
     def next(self) -> Job | None:
         """One to run; None when all have been handed out."""
@@ -64,6 +68,7 @@ def carried_out(study: Study, trials: Trials, most: int, record: Callable[[Job],
     """
     config, place = study.config, study.place
     os.environ.update(QUIET)
+    logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)  # a traceback for each loss
     engine.connect(config.ray, dashboard=True, environment=ENVIRONMENT)
     slots, each = room(config)
     # loading torch takes longer than many a training on a CPU; on a GPU an error can spoil its process for the next one
@@ -79,7 +84,7 @@ def carried_out(study: Study, trials: Trials, most: int, record: Callable[[Job],
         ),
         run_config=tune.RunConfig(
             name=uuid.uuid4().hex, storage_path=storage, storage_filesystem=files, stop=driver, verbose=0,
-            failure_config=tune.FailureConfig(max_failures=config.train.max_failures),
+            failure_config=tune.FailureConfig(max_failures=config.train.max_failures), callbacks=[_Losses(driver)],
         ),
     )  # fmt: skip
     try:
@@ -153,6 +158,10 @@ class _Driver(Searcher, Stopper):
         tracker.end(status, None, best)
         self.ended.append(tracker)
 
+    def lost(self, trial_id: str) -> None:
+        """Its process died, and another one takes it up."""
+        self.trials.say(f"trial {self.jobs[trial_id][0].number}: its process died; it goes on from its last checkpoint")
+
     def close(self) -> None:
         """End the runs of trials that are left off, and wait for MLflow's server, once for all of them."""
         for _, tracker in self.jobs.values():
@@ -181,6 +190,16 @@ class _Driver(Searcher, Stopper):
 
     def __getstate__(self) -> dict:
         return {}  # Ray Tune keeps a copy that nobody reads
+
+
+class _Losses(Callback):
+    """Ray Tune tells a searcher of no trial that is to be run again."""
+
+    def __init__(self, driver: _Driver):
+        self.driver = driver
+
+    def on_trial_recover(self, iteration: int, trials: list, trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self.driver.lost(trial.trial_id)
 
 
 # ---------------------------------------------------------------- in a trial's process
