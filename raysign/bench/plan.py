@@ -20,7 +20,7 @@ LIGHT = ("mlflow.enabled=false", "train.workers=0", "split.kind=stratified")
 
 
 def run(
-    path: Path | None = None, clips: PositiveInt = 2000, epochs: PositiveInt = 5, cpus: PositiveInt = 2,
+    path: Path | None = None, clips: PositiveInt = 20000, epochs: PositiveInt = 1, cpus: PositiveInt = 2,
     seconds: PositiveFloat = 30.0, settings: tuple[str, ...] = (),
 ) -> dict:  # fmt: skip
     """Print a table and, as the last line, one JSON object; return it.
