@@ -49,7 +49,12 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
     # a group of workers for which there is no room, as after the loss of a node, is thought over this often
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(GROUP_WAIT))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    stop = signal.getsignal(signal.SIGTERM)
+    stop, joined = signal.getsignal(signal.SIGTERM), threading.Event()
+    if address and re.fullmatch(r"[^/]+:\d+", address):
+        if not _answers(address, settings.head_wait):
+            raise RaysignError(f"Ray at {address}: nothing answers there; start it, or see ray.address and RAY_ADDRESS")
+        # Ray tries for a quarter of an hour to join a head that dies in the middle of it
+        _watch(address, settings.head_wait, lambda: not joined.is_set())
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -63,36 +68,48 @@ def connect(settings: config.Ray, dashboard: bool = False, environment: dict[str
         where = address or "this machine"
         hint = " (a cluster that asks for a token wants RAY_AUTH_MODE=token)" if address else ""
         raise RaysignError(f"Ray at {where}: {str(error).splitlines()[0]}{hint}") from None
+    finally:
+        joined.set()
     if callable(stop) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, stop)  # Ray has put its own in place
     quiet()
-    _watched.append(ray.get_runtime_context().gcs_address)
-    arguments = (len(_watched), _watched[-1], settings.head_wait)
-    threading.Thread(target=_watch, args=arguments, name="raysign-watch", daemon=True).start()
+    _heads.append(ray.get_runtime_context().gcs_address)
+    number = len(_heads)
+    _watch(_heads[-1], settings.head_wait, lambda: ray.is_initialized() and len(_heads) == number)
 
 
-_watched: list[str] = []  # heads that this process has joined, the newest last
+_heads: list[str] = []  # that this process has joined, the newest last
 
 
-def _watch(number: int, address: str, wait: float) -> None:
-    """End this process with a line when the cluster's head has not answered for so many seconds.
+def _answers(address: str, wait: float) -> bool:
+    """Whether somebody listens at HOST:PORT, or begins to within so many seconds."""
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + wait
+    while True:
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=wait):
+                return True
+        except OSError:
+            if time.monotonic() > until:
+                return False
+        time.sleep(LOOK)
+
+
+def _watch(address: str, wait: float, needed: Callable[[], bool]) -> None:
+    """As long as it is needed, end this process with a line when the head has not answered for so many seconds.
 
     Ray itself would wait a minute and then abort the process, whose calls never return, with a dump of its own.
     """
-    import ray
 
-    host, _, port = address.rpartition(":")
-    seen = time.monotonic()
-    while ray.is_initialized() and len(_watched) == number:
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=wait):
-                seen = time.monotonic()
-        except OSError:
-            if time.monotonic() - seen > wait and ray.is_initialized():
+    def look() -> None:
+        while needed():
+            if not _answers(address, wait) and needed():
                 step = "start Ray again; the same command goes on where it stopped"
                 print(f"raysign: Ray at {address}: its head has gone; {step}", file=sys.stderr, flush=True)
                 os._exit(1)
-        time.sleep(LOOK)
+            time.sleep(LOOK)
+
+    threading.Thread(target=look, name="raysign-watch", daemon=True).start()
 
 
 def quiet() -> None:
