@@ -1,4 +1,4 @@
-"""docs/cluster.md: each command that it shows is one that Ray, SLURM's script or raysign would take."""
+"""docs/cluster.md and README's section: each command shown is one that Ray, SLURM's script or raysign would take."""
 
 import shlex
 from pathlib import Path
@@ -11,12 +11,12 @@ from test_docs_systems import ROOT, commands
 from raysign import config
 from raysign.cli import main
 
-SHOWN = commands(ROOT / "docs" / "cluster.md")
+SHOWN = commands(ROOT / "docs" / "cluster.md") + commands(ROOT / "README.md", "On a cluster")
 JOB = "jobs/slurm.sbatch"
 
 
 def told(program: str) -> list[list[str]]:
-    return [words for name, *words in SHOWN if name == program]
+    return [[word for word in words if word != "&"] for name, *words in SHOWN if name == program]
 
 
 def is_for_raysign(verb: str, words: list[str]) -> None:
@@ -47,6 +47,13 @@ def test_ray_would_take_the_command(words):
         is_for_raysign(Path(script).stem, settings)
 
 
+@pytest.mark.parametrize("words", told("raysign"), ids=shlex.join)
+def test_raysign_would_take_the_command(words):
+    verb, *words = words
+    context = main.commands[verb].make_context(verb, words)
+    config.load(context.params["config"])
+
+
 @pytest.mark.parametrize("words", told("sbatch"), ids=shlex.join)
 def test_slurms_script_would_run_the_command(words):
     at = words.index(JOB)
@@ -56,11 +63,11 @@ def test_slurms_script_would_run_the_command(words):
 
 
 def test_files_that_other_programs_are_given_exist():
-    given = [words[words.index("-f") + 1] for words in SHOWN if "-f" in words]
+    given = {words[words.index("-f") + 1] for words in SHOWN if "-f" in words}
     assert len(given) == 3  # an image, a volume, a job
     assert [name for name in given if not Path(name).is_file()] == []
 
 
 def test_the_page_has_every_way_and_no_program_that_is_not_looked_at():
     programs = {words[0] for words in SHOWN}
-    assert programs == {"ray", "sbatch", "kubectl", "docker", "git", "export", "mkdir"}
+    assert programs == {"raysign", "ray", "sbatch", "kubectl", "docker", "git", "export", "mkdir"}

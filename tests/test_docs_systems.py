@@ -123,9 +123,12 @@ def raysign(*words: object) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
-def commands(page: Path) -> list[list[str]]:
-    """The words of each line of a page's bash blocks, without comments."""
-    blocks = re.findall(r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+def commands(page: Path, section: str = "") -> list[list[str]]:
+    """The words of each line of the bash blocks of a page, or of one section of it, without comments."""
+    text = page.read_text(encoding="utf-8")
+    if section:
+        text = re.split(r"^## ", text.split(f"## {section}\n")[1], flags=re.MULTILINE)[0]
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     return [words for line in "".join(blocks).splitlines() if (words := shlex.split(line, comments=True))]
 
 
