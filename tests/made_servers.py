@@ -15,6 +15,8 @@ from pathlib import Path
 
 import requests
 
+from raysign.learn.tracking import Tracker
+
 WAIT = 240  # seconds, on a busy machine
 
 
@@ -103,3 +105,12 @@ def _until(condition) -> None:
     while not condition():
         assert time.monotonic() < end, "the server did not start"
         time.sleep(0.2)
+
+
+def run_of(tracker: Tracker) -> str:
+    """MLflow's name of its run, once it was told what there is so far."""
+    end = time.monotonic() + WAIT
+    while not tracker.kept:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return tracker.note["run_id"]

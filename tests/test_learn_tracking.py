@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from made_clips import settings, write
+from made_servers import run_of
 from mlflow import MlflowClient
 
 from raysign import store
@@ -93,7 +94,7 @@ def test_a_lost_answer_makes_no_second_run_and_tells_no_epoch_twice(clips, tmp_p
     note = store.read_json(made.parent / tracking.NOTE)
     store.write_json(made.parent / tracking.NOTE, {name: note[name] for name in ("uri", "ticket", "began", "finished")})
     tracker = tracking.Tracker(config, made.parent, {})  # as if it never heard that its run was made
-    assert tracker.run_id == note["run_id"]
+    assert run_of(tracker) == note["run_id"]
     tracker.sent = 0  # nor that its metrics were taken
     tracker.finish("FINISHED")
     (run,) = runs(config)
@@ -104,14 +105,23 @@ def test_a_lost_answer_makes_no_second_run_and_tells_no_epoch_twice(clips, tmp_p
 
 def test_trials_are_shown_below_their_search(tmp_path):
     config = settings(tmp_path, "mlflow.enabled=true")
-    search = tracking.Tracker(config, tmp_path / "search", {"raysign.search": "made"})
+    place = tmp_path / "search"
+    early = tracking.Tracker(config, tmp_path / "early", {}, parent=place)  # than the search's own run
+    early.finish("FINISHED")
+    assert tracking.owes(config, early.directory)
+    search = tracking.Tracker(config, place, {"raysign.search": "made"})
     search.log(1, {"best": 0.5})
-    trial = tracking.Tracker(config, tmp_path / "trial", {}, parent=search.run_id)
-    trial.finish("FINISHED")
     search.finish("FINISHED")
+    late = tracking.Tracker(config, tmp_path / "late", {}, parent=place)
+    again = tracking.Tracker(config, early.directory, {}, parent=place)
+    for trial in (late, again):
+        trial.finish("FINISHED")
+        assert not tracking.owes(config, trial.directory)
     found = {run.info.run_id: run for run in runs(config)}
-    assert found[trial.run_id].data.tags["mlflow.parentRunId"] == search.run_id
-    assert found[search.run_id].data.metrics == {"best": 0.5}
+    whole = search.note["run_id"]
+    assert found.keys() == {whole, late.note["run_id"], early.note["run_id"]}
+    assert [found[trial.note["run_id"]].data.tags["mlflow.parentRunId"] for trial in (late, again)] == [whole] * 2
+    assert found[whole].data.metrics == {"best": 0.5}
 
 
 def test_the_end_of_a_run_waits_for_no_server_until_it_is_asked_to(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from made_clips import settings, write
-from made_servers import Mlflow, postgres, postgres_programs
+from made_servers import Mlflow, postgres, postgres_programs, run_of
 from mlflow import MlflowClient
 
 from raysign.learn import distribute, tracking
@@ -53,7 +53,7 @@ def test_a_server_that_goes_away_in_mid_training_misses_nothing(server, clips, t
 
     def log(self, epoch, metrics):
         told(self, epoch, metrics)
-        seen.append(self.run_id)  # which has begun then
+        seen.append(run_of(self))
         if epoch == 2:
             server.stop()
         if epoch == 5:

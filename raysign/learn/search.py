@@ -14,7 +14,7 @@ from raysign import store
 from raysign.clips import prepare
 from raysign.config import Config
 from raysign.errors import ConfigError, TrainError
-from raysign.learn import distribute, mlflow_server, reporters, tracking, trials
+from raysign.learn import distribute, reporters, tracking, trials
 from raysign.learn.study import Job, Study, is_begun, place_of
 from raysign.learn.tracking import Tracker
 
@@ -59,7 +59,7 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
         return study
     parent = Tracker(config, place, {"raysign.search": place.name})
     with reporters.told_of_its_end(parent):
-        record = partial(_record, study, parent.run_id, False)
+        record = partial(_record, study, False)
         _tell(owing, record)
         if not study.over:
             trials.carried_out(study, study, study.most, record)
@@ -75,8 +75,7 @@ def seeded(study: Study, numbers: list[int], seeds: int, say: Callable[[str], No
     told = [study.job(number, study.config.seed + 1 + i) for number in numbers for i in range(seeds)]
     each = {job.directory: job for job in told}  # the best may be the first trial itself
     jobs = [replace(job, number=i) for i, job in enumerate(each.values())]
-    search = tracking.note_of(study.place, mlflow_server.uri_of(study.config)).get("run_id", "")
-    record = partial(_record, study, search, True)
+    record = partial(_record, study, True)
     _tell([job for job in jobs if tracking.owes(job.config, job.directory) and job.finished], record)
     listed = _Listed(jobs, say)
     if todo := len(listed.todo):
@@ -86,14 +85,14 @@ def seeded(study: Study, numbers: list[int], seeds: int, say: Callable[[str], No
     return [told[i : i + seeds] for i in range(0, len(told), seeds)]
 
 
-def _record(study: Study, parent: str, seed: bool, job: Job) -> Tracker:
+def _record(study: Study, seed: bool, job: Job) -> Tracker:
     """MLflow's run of a trial, or of a training with another seed, below the search's. Clips that are not there yet
     will be of the landmarks that the config's own are of.
     """
     own = store.read_card(study.clips_of(study.config)) or {}
     card = store.read_card(job.clips) or {**own, "key": job.clips.name}
     tag = {"raysign.seed": str(job.config.seed)} if seed else {"raysign.trial": str(job.number)}
-    return Tracker(job.config, job.directory, distribute.tags(job.config, card, job.directory) | tag, parent)
+    return Tracker(job.config, job.directory, distribute.tags(job.config, card, job.directory) | tag, study.place)
 
 
 def _tell(jobs: list[Job], record: Callable[[Job], Tracker]) -> None:

@@ -31,22 +31,22 @@ PATIENCE = 60.0  # seconds that the end of a training waits for the server
 class Tracker:
     """The MLflow run of one training or search; does nothing when `mlflow.enabled` is off.
 
-    No method waits for the server but `run_id`, for the first try, and `wait` and `finish`, for a while; none raises.
+    No method waits for the server but `wait` and `finish`, for a while; none raises.
     """
 
     told: float = math.inf  # epochs that need no telling: what `metrics.csv` lists is sent without
 
-    def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str], parent: str = ""):
-        """Begin the run of `directory`, or go on with it. parent: id of the run it is shown below."""
+    def __init__(self, settings: config.Config, directory: Path, tags: dict[str, str], parent: Path | None = None):
+        """Begin the run of `directory`, or go on with it. parent: the directory whose run it is shown below."""
         self.settings, self.directory, self.uri = settings, Path(directory), mlflow_server.uri_of(settings)
-        self.tags = {**environment(), **tags, **({"mlflow.parentRunId": parent} if parent else {})}
+        self.tags, self.parent = {**environment(), **tags}, parent
         self.note = note_of(self.directory, self.uri) or {"uri": self.uri, "ticket": uuid.uuid4().hex, "began": _now()}
         self.given: dict[int, tuple[int, dict[str, float]]] = {}
         self.last: tuple[str, Path | None, dict[str, float]] = ("", None, {})
         self.client: Any = None
         self.sent, self.kept, self.away = 0, False, False
-        # something is to be told; the training has ended; a first try is over; nobody waits for the thread any more
-        self.wake, self.closing, self.tried, self.left = (threading.Event() for _ in range(4))
+        # something is to be told; the training has ended; nobody waits for the thread any more
+        self.wake, self.closing, self.left = (threading.Event() for _ in range(3))
         self.thread: threading.Thread | None = None
         if settings.mlflow.enabled:
             self._note(finished=False)
@@ -54,13 +54,6 @@ class Tracker:
             self.wake.set()
             self.thread = threading.Thread(target=self._run, name="raysign-mlflow", daemon=True)
             self.thread.start()
-
-    @property
-    def run_id(self) -> str:
-        """MLflow's name of the run; empty while there is none."""
-        if self.thread:
-            self.tried.wait(PATIENCE)
-        return self.note.get("run_id", "")
 
     def log(self, epoch: int, metrics: dict[str, float]) -> None:
         """An epoch has ended. Its metrics are those of `metrics.csv`, or these where that does not list it."""
@@ -100,7 +93,6 @@ class Tracker:
             self.wake.clear()
             closing = self.closing.is_set()
             self._try()
-            self.tried.set()
             if self.away:
                 self.closing.wait(PAUSE)
 
@@ -122,7 +114,7 @@ class Tracker:
     def _tell(self) -> None:
         closing, (status, bundle, best) = self.closing.is_set(), self.last
         client = self.client or self._connect()
-        clock = self._metrics(client)
+        clock, placed = self._metrics(client), self._placed(client)
         if not self.kept:
             client.log_text(self.note["run_id"], self.settings.to_yaml(), "config.yaml")
             self.kept = True
@@ -132,8 +124,15 @@ class Tracker:
             if bundle is not None:
                 client.log_artifacts(self.note["run_id"], str(bundle), "bundle")
             client.set_terminated(self.note["run_id"], status, _ended(self.directory))
-            self._note(finished=status == "FINISHED")
+            self._note(finished=status == "FINISHED" and placed)
         self.client = client
+
+    def _placed(self, client: Any) -> bool:
+        """Whether the run is below its parent's, which may have begun later when the server was away."""
+        if self.parent and (parent := note_of(self.parent, self.uri).get("run_id")):
+            client.set_tag(self.note["run_id"], "mlflow.parentRunId", parent)
+            self.parent = None
+        return self.parent is None
 
     def _metrics(self, client: Any) -> int:
         """Send the epochs that the run does not have; returns the time of the last one.
