@@ -154,3 +154,11 @@ def test_one_process_at_a_time_is_at_a_search(tmp_path):
     for _ in range(2):
         with search.alone(tmp_path), pytest.raises(TrainError, match="is at this search"), search.alone(tmp_path):
             pass
+
+
+def test_a_trial_of_two_workers_is_a_training_of_two_workers(cluster, tmp_path):  # noqa: ARG001 - it is joined
+    clips = write(tmp_path / "clips")
+    told = settings(tmp_path, "train.epochs=1", "train.workers=2", "train.cpus_per_worker=1", "tune.trials=1")
+    trial = search.run(told, clips).best()
+    assert trial.directory
+    assert bundle.load(trial.directory / "bundle").config.train.workers == 2  # 0 of one that needs no others
