@@ -17,6 +17,7 @@ import psutil
 from raysign.errors import RaysignError
 
 PATIENCE = 180  # seconds for a node to come up or to go
+STARTS = 3  # times that a node is started before its failure counts
 # a dead node is found out after 3 s instead of 15, so that a kill costs seconds
 QUICK = {"RAY_health_check_period_ms": "1000", "RAY_health_check_failure_threshold": "3"}
 
@@ -98,6 +99,14 @@ class Cluster:
         return found
 
     def _start(self, cpus: int, *words: str) -> subprocess.Popen:
+        """A node that is up. Ray gives one up after 30 s, which a busy machine can take: it is then started again."""
+        for _ in range(STARTS - 1):
+            with suppress(RaysignError):
+                return self._started(cpus, *words)
+            self.kill(self.nodes[-1])
+        return self._started(cpus, *words)
+
+    def _started(self, cpus: int, *words: str) -> subprocess.Popen:
         ray = Path(sys.executable).parent / "ray"
         command = [str(ray), "start", "--block", f"--num-cpus={cpus}", "--num-gpus=0"]
         command += ["--object-store-memory=150000000", "--min-worker-port=0", "--max-worker-port=0"]
