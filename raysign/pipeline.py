@@ -163,6 +163,8 @@ def tune(config: Config, resume: bool = False) -> str:
     from raysign.learn.study import place_of
 
     space.checked(config)  # before any stage is made
+    if resume:
+        search.resumable(config)
     engine.connect(config.ray, dashboard=True, environment=trials.ENVIRONMENT)  # else `prepare` does, without it
     clips = prepare(config)
     with search.alone(place_of(config, clips)):
@@ -204,6 +206,9 @@ def _confirmed(study, number: int) -> dict | None:
 
     config = study.config
     if not config.tune.confirm:
+        return None
+    if number == 0:
+        _say("tune.confirm: the config as it is was the best; there is nothing to compare it with")
         return None
     sides = search.seeded(study, [number, 0], config.tune.confirm, _say)
     batch = config.evaluate.batch

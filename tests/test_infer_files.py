@@ -10,6 +10,7 @@ from made_bundles import CHANNELS, LABELS, SKELETON, settings
 
 from raysign import schema, store
 from raysign.errors import RaysignError
+from raysign.extract import index
 from raysign.infer.files import Reader, predict
 from raysign.infer.predictor import Predictor, top
 from raysign.learn import bundle as bundles
@@ -81,6 +82,13 @@ def test_a_folder_is_searched_through(bundle_dir, a_file):
     assert len(rows) == 2
     assert all(row["file"] == str(a_file.parent) and not row["error"] for row in rows)
     assert len({row["clip"] for row in rows}) == 2
+
+
+def test_of_a_folder_of_landmarks_only_its_clips_are_answered(bundle_dir, landmarks_dir):
+    index.about(landmarks_dir)
+    rows = list(predict(bundle_dir, [landmarks_dir]))
+    assert len(rows) == len({row["clip"] for row in rows})
+    assert not any("found a table" in (row["error"] or "") for row in rows)
 
 
 def test_an_npz_is_read_as_those_of_training_were(tmp_path, bundle, caplog):

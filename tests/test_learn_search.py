@@ -121,6 +121,9 @@ def test_a_finished_search_ends_at_once_and_one_that_never_began_cannot_be_resum
     failed = CliRunner().invoke(main, ["tune", *words, "tune.reduction=4", "--resume"])
     assert failed.exit_code == 1
     assert "--resume: found no search" in failed.output
+    failed = CliRunner().invoke(main, ["tune", *SMALL, f"out={tmp_path}", "--resume"])
+    assert failed.exit_code == 1
+    assert "--resume: found no search" in failed.output
     failed = CliRunner().invoke(main, ["tune", *SMALL, f"out={tmp_path}", "tune.space.train.lrr=[1]"])
     assert failed.exit_code == 1
     assert "did you mean 'lr'" in failed.output

@@ -150,3 +150,20 @@ def test_a_grid_of_floats_or_of_too_many_points_is_refused(tree):
 @pytest.mark.parametrize("kind", ["stgcn", "bilstm", "st_gcn", "mlp"])
 def test_the_usual_space_fits_every_model(kind):
     assert space.checked(config.load(["source.kind=synthetic", f"model.kind={kind}"]))
+
+
+def test_what_the_config_has_by_itself_is_told_of_its_own_kind_only():
+    tree = {
+        "train": {"lr": {"loguniform": [1e-4, 1e-2]}, "batch": [16, 32]},
+        "prepare.streams": [["joint"], ["joint", "bone"]],
+        "model": [{"kind": "bilstm", "hidden": {"int": [8, 64]}}, {"kind": "mlp", "dropout": [0.1, 0.2]}],
+    }
+    told = config.load(["source.kind=synthetic", "model.kind=bilstm", "model.hidden=48", "train.lr=0.002"]).model_dump(
+        mode="json"
+    )
+    found = space.held(space.parse(tree), told)
+    assert found["train.lr"] == 0.002 and found["train.batch"] == told["train"]["batch"]
+    assert {name: value for name, value in found.items() if name.startswith("model")} == {
+        "model": "bilstm", "model[bilstm].hidden": 48,
+    }  # fmt: skip
+    assert "model" not in space.held(space.parse({"model": tree["model"]}), {"model": {"kind": "stgcn"}})

@@ -21,7 +21,7 @@ from raysign.schema import ClipRef, Landmarks, landmarks_of
 from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
 log = logging.getLogger(__name__)
-TABLES = {"quarantine.parquet", "dropped.parquet"}  # of a stage: no clips in them
+TABLES = {"index.parquet", "quarantine.parquet", "dropped.parquet"}  # of a stage: no clips in them
 TOGETHER = 64  # clips of one file that are recognised at a time
 Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks or why there are none
 

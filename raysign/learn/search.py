@@ -34,6 +34,16 @@ def alone(place: Path) -> Iterator[None]:
         lock.release()
 
 
+def resumable(config: Config) -> None:
+    """ConfigError when no search at all has begun where the config's would lie. Looks at no clips, as `run` does."""
+    if not any(is_begun(place) for place in (config.answers / "search").glob("*")):
+        raise _none_in(config.answers / "search")
+
+
+def _none_in(folder: Path) -> ConfigError:
+    return ConfigError(f"--resume: found no search of these settings in {folder}; leave it out to begin one")
+
+
 def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], None] = print) -> Study:
     """The config's search, on these clips or on what other recipes make of their landmarks, to its end.
 
@@ -44,11 +54,14 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
     _check(config, clips)
     place = place_of(config, clips)
     if resume and not is_begun(place):
-        raise ConfigError(f"--resume: found no search of these settings in {place.parent}; leave it out to begin one")
+        raise _none_in(place.parent)
     place.mkdir(parents=True, exist_ok=True)
     if config.tune.restart:
         (place / "study.journal").unlink(missing_ok=True)
     study = Study(config, _clips_of(config, clips), place, say)
+    if study.points and study.most <= len(study.points):
+        some = f"{study.most - 1} of {len(study.points)} points of the grid"
+        say(f"tune.trials={study.most}: the config as it is and {some}")
     if begun := sum(trial.state != "running" for trial in study.trials()):
         say(f"{begun} of {study.most} trials are done" + "; the search goes on" * (not study.over))
     own = [trial for trial in study.trials() if trial.same_as is None]

@@ -158,6 +158,23 @@ def applied(config: Config, overrides: dict) -> Config:
     return load(base=merged(config.model_dump(mode="json"), overrides))
 
 
+def held(node: Any, config: Any, place: str = "") -> dict[str, Any]:
+    """What the config, as a tree, has for each parameter of a space by itself; none for a section of another kind."""
+    if isinstance(node, list) and _of_sections(node):
+        same = [i for i, one in enumerate(node) if isinstance(config, dict) and one.get("kind") == config.get("kind")]
+        if len(same) != 1:
+            return {}
+        name = labels(node)[same[0]]
+        return {place: name, **held(node[same[0]], config, f"{place}[{name}]")}
+    if isinstance(node, dict) and next(iter(node), "") not in RANGES:
+        values = config if isinstance(config, dict) else {}
+        each = [held(one, values.get(key), f"{place}.{key}" if place else key) for key, one in node.items()]
+        return {name: value for found in each for name, value in found.items()}
+    if _is_plain(node) or config is None:
+        return {}
+    return {place: config if _is_plain(config) else _text(config)}
+
+
 class _Told:
     """Suggests what it was told, else the first of what a parameter can be; notes what each of them can be."""
 

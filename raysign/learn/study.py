@@ -64,7 +64,7 @@ class Trial:
     """What a trial came to.
 
     state: finished, stopped (early), failed or running. value: of the metric, at the best epoch so far. params: by
-    dotted path, none of the first trial, which is of the config as it is. error: why it failed.
+    dotted path; of the first trial what the config has by itself. error: why it failed.
     same_as: the trial before it that had the same settings, whose training is its own too.
     """
 
@@ -112,6 +112,7 @@ class Study:
         self.space, self.metric = space.checked(config), config.train.best
         self.sign = best.sign(kind_module("task", config.task.kind).Task, self.metric)
         self.points = _points(self.space, config) if config.tune.search == "grid" else None
+        self.held = space.held(self.space, config.model_dump(mode="json"))
         self.study = _opened(place / "study.journal", self.sign, _pruner(config))
         running = [trial for trial in self.study.get_trials() if trial.state == TrialState.RUNNING]
         self.left = [trial.number for trial in running]  # by a driver that was killed
@@ -253,7 +254,8 @@ class Study:
         value = f"{self.metric} {trial.value:.4f}" if trial.value is not None else ""
         leader = next(iter(self.ranked()), None)
         leads = f"best {leader.value:.4f} (trial {leader.number})" if leader else ""
-        params = " ".join(f"{name}={_short(value)}" for name, value in trial.params.items()) or "(the config as it is)"
+        params = " ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
+        params = params if number else "(the config as it is)"
         ended = sum(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
         self.ended += 1
         left = (time.monotonic() - self.began) / self.ended * (self.most - ended)
@@ -269,8 +271,9 @@ class Study:
     def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
         key = frozen.user_attrs.get("training")
         directory = self.config.answers / "train" / key if key else None
+        params = frozen.params if frozen.number else self.held
         return Trial(
-            frozen.number, STATES.get(frozen.state, "running"), frozen.value, frozen.params, directory,
+            frozen.number, STATES.get(frozen.state, "running"), frozen.value, params, directory,
             frozen.user_attrs.get("error", ""), frozen.user_attrs.get("same_as"),
         )  # fmt: skip
 

@@ -35,7 +35,8 @@ def table(trials: Sequence, ranked: Sequence, metric: str, most: int = 10) -> st
     ]  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
-    return "\n".join([*text, ", ".join(f"{count} {word}" for word, count in counts(trials).items())])
+    errors = [f"the first failure: trial {t.number}, {t.error}" for t in trials if t.state == "failed"]
+    return "\n".join([*text, ", ".join(f"{count} {word}" for word, count in counts(trials).items()), *errors[:1]])
 
 
 def words(trials: Sequence, ranked: Sequence, metric: str, confirmed: dict | None, answers: Path) -> str:
