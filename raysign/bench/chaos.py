@@ -169,12 +169,12 @@ VICTIMS: dict[str, Callable[[Cluster, subprocess.Popen], str]] = {
 
 def run(
     points: PositiveInt = 20, stages: tuple[str, ...] = tuple(STAGES)[1:], path: Path | None = None,
-    victims: tuple[str, ...] = tuple(VICTIMS), seed: PositiveInt = 1,
+    victims: tuple[str, ...] = tuple(VICTIMS), seed: PositiveInt = 1, settings: tuple[str, ...] = (),
 ) -> dict:  # fmt: skip
     """Print a line for each kill and, as the last line, one JSON object; return it.
 
     points: kills of each stage. stages: `extract` too, which wants path: a folder of a few short videos or images.
-    victims: killed in turn.
+    victims: killed in turn. settings: over those of SMALL.
     """
     stages, victims = some_of("stages", stages, list(STAGES)), some_of("victims", victims, list(VICTIMS))
     if "extract" in stages and path is None:
@@ -184,7 +184,7 @@ def run(
     try:
         with Cluster(1, 1) as cluster:
             for stage in stages:
-                one = Stage(stage, home / stage, path, cluster)
+                one = Stage(stage, home / stage, path, cluster, settings)
                 found += [one.killed(victims[i % len(victims)]) for i in range(points)]
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -205,8 +205,10 @@ def _told(rows: list[dict], seed: int) -> dict:
 class Stage:
     """A stage and what its unbroken run made."""
 
-    def __init__(self, verb: str, home: Path, path: Path | None, cluster: Cluster):
-        """home: folder of its own; path: what `extract` reads."""
+    def __init__(
+        self, verb: str, home: Path, path: Path | None, cluster: Cluster, settings: tuple[str, ...] = ()
+    ):  # fmt: skip
+        """home: folder of its own; path: what `extract` reads. settings: over those of SMALL."""
         self.verb, self.cluster = verb, cluster
         before, self.made = STAGES[verb]
         # always the same folder of results: cards name it
@@ -215,7 +217,7 @@ class Stage:
         tree = {**SMALL, "out": str(self.out), **({"source": {"path": str(path)}} if verb == "extract" else {})}
         self.file = home / "config.yaml"
         store.write_bytes(self.file, yaml.safe_dump(tree).encode())
-        self.settings = config.load([str(self.file), *more])
+        self.settings = config.load([str(self.file), *more, *settings])
         store.write_bytes(self.file, self.settings.to_yaml().encode())
         self.given.mkdir()
         if before:
