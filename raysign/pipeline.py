@@ -159,8 +159,8 @@ def tune(config: Config, resume: bool = False) -> str:
     Leaves best.yaml, which `train` takes, and report.html in `<answers>/search`. Errors as of learn.search.run.
     """
     from raysign.learn import search, space, trials
+    from raysign.learn.job import place_of
     from raysign.learn.publish import publish
-    from raysign.learn.study import place_of
 
     space.checked(config)  # before any stage is made
     if resume:

@@ -8,7 +8,8 @@ from made_clips import settings, write
 from raysign import store
 from raysign.errors import ConfigError, StoreError, TrainError
 from raysign.learn import bundle, history
-from raysign.learn.study import Job, Study, place_of
+from raysign.learn.job import Job, place_of
+from raysign.learn.study import Study
 
 LR = "{train.lr: {loguniform: [1e-4, 1e-2]}}"
 

@@ -13,7 +13,8 @@ from mlflow import MlflowClient
 
 from raysign import store
 from raysign.learn import bundle, distribute, mlflow_server, provenance, search, tracking
-from raysign.learn.study import Study, place_of
+from raysign.learn.job import place_of
+from raysign.learn.study import Study
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow's own
 

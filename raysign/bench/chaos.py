@@ -213,6 +213,7 @@ class Stage:
         before, self.made = STAGES[verb]
         # always the same folder of results: cards name it
         self.out, self.given, self.log = home / "out", home / "given", home / "said.log"
+        # a search takes several trainings' time, which a few epochs each are enough for
         more = {"extract": [str(path)], "tune": ["train.epochs=10"]}.get(verb, [])
         tree = {**SMALL, "out": str(self.out), **({"source": {"path": str(path)}} if verb == "extract" else {})}
         self.file = home / "config.yaml"

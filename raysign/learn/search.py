@@ -15,7 +15,8 @@ from raysign.clips import prepare
 from raysign.config import Config
 from raysign.errors import ConfigError, TrainError
 from raysign.learn import distribute, reporters, tracking, trials
-from raysign.learn.study import Job, Study, is_begun, place_of
+from raysign.learn.job import Job, is_begun, place_of
+from raysign.learn.study import Study
 from raysign.learn.tracking import Tracker
 
 

@@ -26,7 +26,8 @@ from raysign.clips import prepare
 from raysign.config import Config, load
 from raysign.errors import RaysignError, StoreError, TrainError
 from raysign.learn import distribute, tracking
-from raysign.learn.study import Job, Study
+from raysign.learn.job import Job
+from raysign.learn.study import Study
 from raysign.learn.tracking import Tracker
 
 # of the driver: Ray Tune neither writes logs of its own nor catches Ctrl-C, and its snapshots are not wanted

@@ -1,6 +1,6 @@
 """What a search came to: a table in words, and a self-contained page with pictures.
 
-Takes trials as `learn.study.Trial` has them: number, state, value, params, rows, seconds, error, same_as.
+Takes trials as `learn.job.Trial` has them: number, state, value, params, rows, seconds, error, same_as.
 """
 
 import math
