@@ -30,7 +30,7 @@ class Cluster:
 
     def __init__(self, *cpus: int):
         """cpus: of the head and of each further node."""
-        self.cpus, self.port = cpus, free_port()
+        self.cpus, self.port = cpus, _lasting_port()
         self.address = f"127.0.0.1:{self.port}"
         self.environment = {
             **os.environ, **QUICK, "RAY_ADDRESS": self.address, "RAY_AUTH_MODE": "token",
@@ -144,6 +144,20 @@ def below(pid: int) -> list[psutil.Process]:
 
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
+    return _bound(0)
+
+
+def _lasting_port() -> int:
+    """As `free_port`, but none that a connection may be given while a head that was killed starts again: those come
+    from 32768 on (Linux) or 49152 (elsewhere).
+    """
+    while True:
+        with suppress(OSError):
+            return _bound(20000 + secrets.randbelow(12000))
+
+
+def _bound(port: int) -> int:
+    """The port, or any free one for 0. OSError when somebody listens there."""
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        found.bind(("127.0.0.1", port))
         return found.getsockname()[1]
