@@ -53,6 +53,23 @@ def import_weights(file: Path, config: tuple[str, ...], out: Path, **options):
     click.echo("\n".join([*said, f"bundle: {out}"]))
 
 
+@main.command()
+@click.argument("bundle")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="the card as one JSON object instead of a table")
+@plain_errors
+def export(bundle: str, out: Path, options: tuple[str, ...], as_json: bool):
+    """A BUNDLE for programs without raysign: OUT/model.onnx, model.pt2, labels.txt and card.json.
+
+    What is written was found to answer as the bundle does, on clips of its training where they still are. Others:
+    clips=DIR (of `raysign prepare`) or files=FILE (video, image, landmarks); count=64 of them; rounds=50 are timed.
+    """
+    from raysign import pipeline, remote
+
+    click.echo(pipeline.export(remote.place(bundle), out, options, as_json))
+
+
 @main.command(epilog=CONFIG_HELP)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("config", nargs=-1)

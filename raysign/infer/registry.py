@@ -13,14 +13,12 @@ import pandas as pd
 import pyarrow as pa
 
 import raysign
-from raysign import config, store
-from raysign.clips import form
-from raysign.errors import ConfigError, RaysignError
+from raysign import config, schema, store
+from raysign.errors import RaysignError
+from raysign.infer.example import landmarks
 from raysign.learn import bundle as bundles
 from raysign.learn import mlflow_server, tracking
 from raysign.learn.bundle import Bundle
-from raysign.skeleton import LAYOUTS, NO_POINTS, text_of
-from raysign.skeleton import layout as layout_of
 
 # what answering imports; a test holds it to that
 NEEDS = ("mlflow", "numpy", "packaging", "pandas", "pyarrow", "pydantic", "pyyaml", "torch")
@@ -128,31 +126,13 @@ def signature():
 
 
 def example(bundle: Bundle) -> pd.DataFrame | None:
-    """A clip of 16 frames of a cloud of points that drifts, nobody's recording; None where no layout is known of which
-    the bundle's recipe makes its clips.
-    """
-    if (name := _layout(bundle)) is None:
+    """Made-up landmarks as a row to ask; None where none can be made up (see infer.example)."""
+    from raysign.infer.pyfunc import ASKED
+
+    if (clip := landmarks(bundle)) is None:
         return None
-    points, frames, rng = layout_of(name).points, 16, np.random.default_rng(0)
-    row = {
-        "layout": name, "persons": 1, "frames": frames, "points": points,
-        "values": rng.random((1, 1, points, 3)) + np.linspace(0, 0.1, frames)[:, None, None],
-        "visibility": np.ones((1, frames, points)), "fps": 25.0, "width": 640, "height": 480,
-    }  # fmt: skip
-    if name == NO_POINTS.name:
-        size = len(bundle.channels) - 1
-        kind = getattr(bundle.config.prepare, "features", "")
-        row |= {"features": rng.random((frames, size)), "features_kind": kind}
-    cells = {name: cell.astype("<f4").tobytes() if isinstance(cell, np.ndarray) else cell for name, cell in row.items()}
-    return pd.DataFrame([cells])
-
-
-def _layout(bundle: Bundle) -> str | None:
-    """A layout of landmarks that the bundle's recipe makes the bundle's clips of."""
-    for name in (NO_POINTS.name, *LAYOUTS, text_of(bundle.skeleton)):
-        try:
-            if form.of_layouts([name], bundle.config) == (bundle.skeleton, bundle.channels):
-                return name
-        except ConfigError:
-            continue
-    return None
+    row = schema.landmarks_row(schema.ClipRef("", "", ""), "", clip)
+    cells = {name: row[name] for name in ASKED.names if row[name] is not None}
+    return pd.DataFrame([{
+        name: cell.astype("<f4").tobytes() if isinstance(cell, np.ndarray) else cell for name, cell in cells.items()
+    }])  # fmt: skip
