@@ -127,7 +127,10 @@ def trace(bundle: Bundle) -> ExportedProgram:
     try:
         with torch.no_grad(), _quietly():
             return torch.export.export(
-                Answering(bundle.network).eval(), inputs, dynamic_shapes=axes, prefer_deferred_runtime_asserts_over_guards=True
+                Answering(bundle.network).eval(),
+                inputs,
+                dynamic_shapes=axes,
+                prefer_deferred_runtime_asserts_over_guards=True,
             )
     except Exception as error:  # torch has no class for what it cannot export
         what = f"model.kind={bundle.config.model.kind} with task.kind={bundle.config.task.kind}"

@@ -54,7 +54,7 @@ def _of_training(bundle: Bundle, bundle_dir: Path) -> list[Path]:
 
 def _stored(directory: Path, count: int) -> list[np.ndarray]:
     """As many clips of each shard, spread over it: neighbours are often of one gloss."""
-    shards = store.shards(directory) if (store.read_card(directory) or {}).get("stage") == "clips" else []
+    shards = store.shards(directory) if (store.read_card(directory) or {}).get("stage") == "prepare" else []
     found: list[np.ndarray] = []
     for left, path in zip(range(len(shards), 0, -1), shards, strict=True):
         table = store.read_table(path, ["x", "persons", "frames", "points", "channels"])

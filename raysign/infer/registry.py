@@ -127,10 +127,14 @@ def signature():
 
 def example(bundle: Bundle) -> pd.DataFrame | None:
     """Made-up landmarks as a row to ask; None where none can be made up (see infer.example)."""
+    clip = landmarks(bundle)
+    return row_of(clip) if clip else None
+
+
+def row_of(clip: schema.Landmarks) -> pd.DataFrame:
+    """Landmarks as a table of one row to ask."""
     from raysign.infer.pyfunc import ASKED
 
-    if (clip := landmarks(bundle)) is None:
-        return None
     row = schema.landmarks_row(schema.ClipRef("", "", ""), "", clip)
     cells = {name: row[name] for name in ASKED.names if row[name] is not None}
     return pd.DataFrame([{
