@@ -155,11 +155,11 @@ def export(bundle: Path, out: Path, arguments: tuple[str, ...], as_json: bool = 
     return json.dumps(card, ensure_ascii=False) if as_json else words.exported(card, out)
 
 
-def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
+def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: str | None, media: bool = False) -> str:
     """A bundle into MLflow's registry of models; arguments: settings over the bundle's own. Returns what to say."""
     from raysign.infer import registry
 
-    return registry.register(bundle, arguments, name, alias)
+    return registry.register(bundle, arguments, name, alias, media)
 
 
 def tune(config: Config, resume: bool = False) -> str:

@@ -75,8 +75,9 @@ def export(bundle: str, out: Path, options: tuple[str, ...], as_json: bool):
 @click.argument("config", nargs=-1)
 @click.option("--name", help="of the registered model; default: the name of the bundle's config")
 @click.option("--alias", help="points to this version from now on, such as champion")
+@click.option("--media", is_flag=True, help="may be asked with the path of a video or image too; see docs/export.md")
 @plain_errors
-def register(bundle: Path, config: tuple[str, ...], name: str | None, alias: str | None):
+def register(bundle: Path, config: tuple[str, ...], **options):
     """A BUNDLE into MLflow's registry of models, for others to load and to serve.
 
     The CONFIG is merged over the bundle's own: mlflow.uri=http://... for another server than that of its training. A
@@ -84,4 +85,4 @@ def register(bundle: Path, config: tuple[str, ...], name: str | None, alias: str
     """
     from raysign import pipeline
 
-    click.echo(f"registered: {pipeline.register(bundle, config, name, alias)}")
+    click.echo(f"registered: {pipeline.register(bundle, config, **options)}")
