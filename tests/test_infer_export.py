@@ -166,6 +166,8 @@ def test_the_card_knows_the_files_and_what_goes_in_and_comes_out(bundle, bundle_
     assert axes == ["batch", "persons", "frames", bundle.skeleton.points, len(bundle.channels)]
     assert card["clips"] == 5
     assert all(found["difference"] <= TOLERANCE for found in card["agreement"].values())
+    assert exported(bundle_dir, tmp_path, f"clips={clips_dir}", "count=1").exit_code == 0  # over the earlier one
+    assert store.read_json(tmp_path / "card.json")["clips"] == 1
 
 
 def test_nothing_but_tensors_and_text_is_in_a_pt2_file(bundle):
@@ -233,3 +235,11 @@ def test_what_is_asked_wrongly_is_one_line(bundle_dir, tmp_path, words, said):
     assert said in done.output
     assert done.output.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(bundle_dir):
+    before = {file.name: file.read_bytes() for file in bundle_dir.iterdir()}
+    done = exported(bundle_dir, bundle_dir)
+    assert done.exit_code == 1
+    assert "expected a new one or an earlier export" in done.output
+    assert {file.name: file.read_bytes() for file in bundle_dir.iterdir()} == before

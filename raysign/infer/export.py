@@ -21,7 +21,7 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from raysign import __version__, store
-from raysign.errors import ExportError
+from raysign.errors import ConfigError, ExportError
 from raysign.infer import parity
 from raysign.kinds import AnyPath, Section, StoredPath, validated
 from raysign.learn import bundle as bundles
@@ -61,11 +61,13 @@ def options(arguments: Iterable[str]) -> Options:
 def export(bundle_dir: Path, out: Path, options: Options) -> dict:
     """Write the folder `out`, the card last; returns the card. What `out` held before goes on to stand until then.
 
-    ExportError when a network cannot be exported, when what was exported answers otherwise than the bundle by more
-    than 0.001 of a probability, or when the packages of the extra `export` are missing.
+    ConfigError when `out` holds something else than an earlier export. ExportError when a network cannot be exported,
+    when what was exported answers otherwise than the bundle by more than 0.001 of a probability, or when the packages
+    of the extra `export` are missing.
     """
     if missing := [name for name in NEEDED if util.find_spec(name) is None]:
         raise ExportError(f"{', '.join(missing)}: not installed; pip install 'raysign[export]'")
+    _require_own(out)
     bundle = bundles.load(bundle_dir)
     clips, whose = parity.clips_of(bundle, bundle_dir, options.clips, options.files, options.count)
     traced = trace(bundle)
@@ -90,6 +92,12 @@ def export(bundle_dir: Path, out: Path, options: Options) -> dict:
         store.write_bytes(out / name, data)
     store.write_json(out / "card.json", card)
     return card
+
+
+def _require_own(out: Path) -> None:
+    """ConfigError when the folder holds something else than an earlier export."""
+    if out.exists() and any(out.iterdir()) and "opset" not in (store.read_card(out) or {}):
+        raise ConfigError(f"{out}: found a folder with something else in it, expected a new one or an earlier export")
 
 
 def _about(bundle: Bundle) -> dict:
@@ -150,8 +158,7 @@ def _onnx(traced: ExportedProgram, bundle: Bundle) -> bytes:
             traced, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=AXES,
             input_names=list(INPUTS), output_names=list(bundle.network.task.OUTPUTS),
         )  # fmt: skip
-    assert program is not None  # it is only when a file is named
-    return program.model_proto.SerializeToString()
+    return program.model_proto.SerializeToString()  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def _pt2(traced: ExportedProgram) -> bytes:

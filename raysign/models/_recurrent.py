@@ -40,7 +40,7 @@ def _forwards(network: nn.LSTM | nn.GRU, x: torch.Tensor, name: str) -> torch.Te
 
     def lstm(known, frame):
         h, c = torch.lstm_cell(frame, known, *weights)
-        return [h, c], h.clone()
+        return [h, c], h.clone()  # what is handed on and what is told must not be one tensor
 
     def gru(known, frame):
         h = torch.gru_cell(frame, known[0], *weights)
