@@ -241,5 +241,5 @@ def test_a_folder_of_something_else_is_left_alone(bundle_dir):
     before = {file.name: file.read_bytes() for file in bundle_dir.iterdir()}
     done = exported(bundle_dir, bundle_dir)
     assert done.exit_code == 1
-    assert "expected a new one or an earlier export" in done.output
+    assert "found config.yaml in it, expected a new folder or an earlier export" in done.output
     assert {file.name: file.read_bytes() for file in bundle_dir.iterdir()} == before

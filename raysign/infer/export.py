@@ -29,6 +29,7 @@ from raysign.learn.bundle import Bundle
 from raysign.learn.recogniser import Recogniser
 from raysign.trees import merged, override
 
+FILES = {"model.onnx", "model.pt2", "labels.txt", "card.json"}
 OPSET = 20
 INPUTS = {
     "x": "float32 (batch, persons, frames, points, channels): clips as `prepare` makes them, zeros beyond their ends",
@@ -95,9 +96,10 @@ def export(bundle_dir: Path, out: Path, options: Options) -> dict:
 
 
 def _require_own(out: Path) -> None:
-    """ConfigError when the folder holds something else than an earlier export."""
-    if out.exists() and any(out.iterdir()) and "opset" not in (store.read_card(out) or {}):
-        raise ConfigError(f"{out}: found a folder with something else in it, expected a new one or an earlier export")
+    """ConfigError when the folder holds something else than an earlier export, whole or not."""
+    there = {file.name for file in out.iterdir() if not file.name.startswith(".")} if out.exists() else set()
+    if other := there - FILES:
+        raise ConfigError(f"{out}: found {min(other)} in it, expected a new folder or an earlier export; give another")
 
 
 def _about(bundle: Bundle) -> dict:
