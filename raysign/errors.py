@@ -36,6 +36,10 @@ class BundleError(RaysignError):
     """A bundle that cannot be loaded or does not fit what it is given."""
 
 
+class ExportError(RaysignError):
+    """A bundle that cannot be exported, or whose export answers otherwise than it does."""
+
+
 def nearest(word: str, choices) -> str:
     """`; did you mean 'x'?` for the choice nearest to `word`, or an empty string when none is near."""
     close = get_close_matches(word, list(choices), n=1, cutoff=0.6)

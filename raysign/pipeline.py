@@ -146,11 +146,20 @@ def evaluate(config: Config) -> dict:
     return figures
 
 
-def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
+def export(bundle: Path, out: Path, arguments: tuple[str, ...], as_json: bool = False) -> str:
+    """A bundle to a folder for other programs; arguments: settings of infer.export.Options. Returns what to say."""
+    from raysign.infer import export as exporting
+    from raysign.report import words
+
+    card = exporting.export(bundle, out, exporting.options(arguments))
+    return json.dumps(card, ensure_ascii=False) if as_json else words.exported(card, out)
+
+
+def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: str | None, media: bool = False) -> str:
     """A bundle into MLflow's registry of models; arguments: settings over the bundle's own. Returns what to say."""
     from raysign.infer import registry
 
-    return registry.register(bundle, arguments, name, alias)
+    return registry.register(bundle, arguments, name, alias, media)
 
 
 def tune(config: Config, resume: bool = False) -> str:

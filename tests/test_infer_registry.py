@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
@@ -13,12 +16,15 @@ import pytest
 from click.testing import CliRunner
 from made_bundles import LABELS
 from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from PIL import Image
 
 from raysign import config, schema, store
 from raysign.cli import main
 from raysign.clips import form
 from raysign.errors import ConfigError
 from raysign.infer import registry
+from raysign.infer.files import predict
 from raysign.infer.predictor import Predictor, top
 from raysign.kinds import kinds
 from raysign.learn import bundle as bundles
@@ -106,9 +112,9 @@ def test_the_input_example_of_every_recipe_is_answered(recipe, tmp_path):
     assert len(answer["glosses"]) == len(answer["probabilities"]) == 3
 
 
-def _bundle(tree: config.Config) -> bundles.Bundle:
+def _bundle(tree: config.Config, layouts=(NO_POINTS.name, *LAYOUTS)) -> bundles.Bundle:
     """An untrained recogniser of clips of the first layout that the recipe takes."""
-    for name in (NO_POINTS.name, *LAYOUTS):
+    for name in layouts:
         try:
             skeleton, channels = form.of_layouts([name], tree)
         except ConfigError:
@@ -134,3 +140,89 @@ def test_a_row_that_cannot_be_used_says_why_and_costs_no_other(bundle, bundle_di
     assert [answer["error"] is None for answer in answers] == [True, False, False, False, False, True]
     assert "did you mean 'holistic_75'" in answers[2]["error"]
     assert answers[0]["probabilities"] == pytest.approx(answers[-1]["probabilities"], abs=1e-6)
+
+
+def test_what_answers_needs_nothing_that_is_not_required_of_its_machine():
+    rooms = [f"raysign.{package}.{kind}" for family, package in (("prepare", "clips.recipes"), ("model", "models"),
+             ("task", "learn.tasks")) for kind in kinds(family)]  # fmt: skip
+    code = ASK.partition("import mlflow")[0] + f"import {', '.join([*rooms, 'raysign.infer.predictor'])}"
+    said = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+
+
+# ---------------------------------------------------------------- videos and images
+
+
+@pytest.fixture(scope="module")
+def media_model(bundle_dir, uri):
+    """A registered bundle that may be asked with files."""
+    done = registered(bundle_dir, uri, "--name", "media", "--media")
+    if "model bundle" in done.output:
+        pytest.skip(f"no model files: {done.output}")
+    assert done.exit_code == 0, done.output
+    mlflow.set_tracking_uri(uri)
+    return mlflow.pyfunc.load_model("models:/media/1")
+
+
+@pytest.mark.models
+def test_a_model_for_files_is_another_version_and_says_what_it_needs(media_model, bundle_dir, uri):
+    assert registered(bundle_dir, uri, "--name", "media", "--media").output.startswith("registered: models:/media/1 ")
+    assert registered(bundle_dir, uri, "--name", "media").output.startswith("registered: models:/media/2 ")
+    folder = download_artifacts("models:/media/1")
+    wanted = Path(folder, "requirements.txt").read_text()
+    assert all(f"{name}==" in wanted for name in (*registry.NEEDS, *registry.MEDIA_NEEDS))
+    assert sorted(file.name for file in Path(folder, "artifacts").glob("*/*.task")) == [
+        "hand_landmarker.task",
+        "holistic_landmarker.task",
+    ]
+    assert not [column.name for column in media_model.metadata.get_input_schema() if column.required]
+
+
+@pytest.mark.models
+def test_only_media_in_the_folder_that_the_server_names_are_read(media_model, bundle, tmp_path, monkeypatch):
+    folder, secret = tmp_path / "media", tmp_path / "secret.png"
+    folder.mkdir()
+    Image.new("RGB", (64, 64)).save(folder / "black.png")
+    shutil.copyfile(folder / "black.png", secret)
+    (folder / "link.png").symlink_to(secret)
+    (folder / "words.txt").write_text("secret")
+    (folder / "words.png").write_text("secret")
+
+    def errors(*paths: object) -> list[str]:
+        return list(media_model.predict(pd.DataFrame({"path": [str(path) for path in paths]}))["error"])
+
+    monkeypatch.delenv("RAYSIGN_MEDIA", raising=False)
+    assert "RAYSIGN_MEDIA" in errors(folder / "black.png")[0]
+    monkeypatch.setenv("RAYSIGN_MEDIA", str(folder))
+    outside = [secret, "../secret.png", "link.png", "words.txt", "none.png", "/etc/passwd", "\0.png", "x" * 9999, "."]
+    assert set(errors(*outside)) == {"path: found no video or image of that name in the folder that this server reads"}
+    black, text = errors("black.png", "words.png")
+    assert black == "black.png: no person or hand found in 1 frames"
+    assert text.startswith("words.png: ") and "secret" not in text and str(tmp_path) not in text
+    assert list(media_model.predict(registry.example(bundle))["error"]) == [None]  # landmarks as ever
+
+
+@pytest.mark.models
+@pytest.mark.real_data
+def test_a_photo_is_answered_as_predict_answers_it(media_model, bundle_dir, real_data, monkeypatch):
+    photos = sorted((real_data / "mediapipe_gesture_images" / "call").glob("*.jpg"))[:2]
+    monkeypatch.setenv("RAYSIGN_MEDIA", str(real_data))
+    answers = media_model.predict(pd.DataFrame({"path": [str(photo) for photo in photos]})).to_dict("records")
+    for answer, row in zip(answers, predict(bundle_dir, photos), strict=True):
+        assert (answer["error"], answer["glosses"]) == (None, [name for name, _ in row["top"]])
+        np.testing.assert_allclose(answer["probabilities"], [share for _, share in row["top"]], atol=1e-4)
+
+
+def test_a_model_that_was_not_registered_for_files_reads_none(bundle_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("RAYSIGN_MEDIA", str(tmp_path))
+    (answer,) = asked(bundle_dir, pd.DataFrame({"path": ["a.mp4"]}))
+    assert "register it with --media" in answer["error"]
+
+
+@pytest.mark.parametrize(("recipe", "name"), [("centered", "ntu_25"), ("stored_features", NO_POINTS.name)])
+def test_a_bundle_of_other_landmarks_than_mediapipes_is_not_registered_for_files(recipe, name, tmp_path, uri):
+    tree = config.load([f"prepare.kind={recipe}", "model.kind=bilstm", "source.kind=synthetic"])
+    _bundle(tree, (name,)).save(tmp_path)
+    done = registered(tmp_path, uri, "--media")
+    assert done.exit_code == 1
+    assert "expected some that MediaPipe's landmarks alone make" in done.output

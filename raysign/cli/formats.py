@@ -53,13 +53,31 @@ def import_weights(file: Path, config: tuple[str, ...], out: Path, **options):
     click.echo("\n".join([*said, f"bundle: {out}"]))
 
 
+@main.command()
+@click.argument("bundle")
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("options", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "as_json", is_flag=True, help="the card as one JSON object instead of a table")
+@plain_errors
+def export(bundle: str, out: Path, options: tuple[str, ...], as_json: bool):
+    """A BUNDLE for programs without raysign: OUT/model.onnx, model.pt2, labels.txt and card.json.
+
+    What is written was found to answer as the bundle does, on clips of its training where they still are. Others:
+    clips=DIR (of `raysign prepare`) or files=FILE (video, image, landmarks); count=64 of them; rounds=50 are timed.
+    """
+    from raysign import pipeline, remote
+
+    click.echo(pipeline.export(remote.place(bundle), out, options, as_json))
+
+
 @main.command(epilog=CONFIG_HELP)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("config", nargs=-1)
 @click.option("--name", help="of the registered model; default: the name of the bundle's config")
 @click.option("--alias", help="points to this version from now on, such as champion")
+@click.option("--media", is_flag=True, help="may be asked with the path of a video or image too; see docs/export.md")
 @plain_errors
-def register(bundle: Path, config: tuple[str, ...], name: str | None, alias: str | None):
+def register(bundle: Path, config: tuple[str, ...], **options):
     """A BUNDLE into MLflow's registry of models, for others to load and to serve.
 
     The CONFIG is merged over the bundle's own: mlflow.uri=http://... for another server than that of its training. A
@@ -67,4 +85,4 @@ def register(bundle: Path, config: tuple[str, ...], name: str | None, alias: str
     """
     from raysign import pipeline
 
-    click.echo(f"registered: {pipeline.register(bundle, config, name, alias)}")
+    click.echo(f"registered: {pipeline.register(bundle, config, **options)}")

@@ -90,9 +90,14 @@ def find(explicit: Path | None = None, name: str = "holistic") -> Path:
     return _mended(explicit, digest, members) if name == "holistic" else explicit
 
 
+def file_of(name: str) -> str:
+    """What the file of a bundle is called."""
+    return _bundle(name)["file"]
+
+
 def pair(explicit: Path | None = None) -> tuple[Path, Path]:
     """The Holistic and the hand bundle to use. With a named Holistic one goes the hand one beside it, where it is."""
-    beside = explicit.with_name(_bundle("hand")["file"]) if explicit else None
+    beside = explicit.with_name(file_of("hand")) if explicit else None
     return find(explicit), find(beside if beside and beside.is_file() else None, "hand")
 
 

@@ -1,7 +1,9 @@
 """The code of a registered bundle: MLflow keeps this file beside the bundle and runs it to load the model.
 
 A question is a row of a table, with columns of LANDMARKS (see raysign.schema): arrays as the bytes of little-endian
-float32, in which what was not seen is NaN. An answer is a row of glosses with their probabilities, likeliest first.
+float32, in which what was not seen is NaN. Of a model that was registered for it, also a row with the column `path`, a
+video or an image that the server may read (see raysign.infer.media). An answer is a row of glosses with their
+probabilities, likeliest first.
 """
 
 from pathlib import Path
@@ -21,13 +23,19 @@ ASKED = pa.schema([field for field in schema.LANDMARKS if field.name in {
     "layout", "persons", "frames", "points", "values", "visibility", "fps", "width", "height",
     "features", "features_kind",
 }])  # fmt: skip
+PATH = "path"
 
 
 class Recogniser(PythonModel):
     """A bundle as MLflow asks it."""
 
     def load_context(self, context) -> None:
-        self.predictor = Predictor(bundle.load(Path(context.artifacts["bundle"])), "auto")
+        made = bundle.load(Path(context.artifacts["bundle"]))
+        self.predictor, self.media = Predictor(made, "auto"), None
+        if models := context.artifacts.get("models"):
+            from raysign.infer.media import Media  # MediaPipe itself is imported with the first file
+
+            self.media = Media(made, Path(models))
 
     def predict(self, context, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:  # noqa: ARG002
         """A row for each row asked: glosses and probabilities of the `top` likeliest (all: 0), the error of landmarks
@@ -36,7 +44,7 @@ class Recogniser(PythonModel):
         labels = self.predictor.bundle.labels
         k = (params or {}).get("top", 5) or len(labels)
         rows = []
-        for answer in self.predictor.each([_landmarks(row) for row in _rows(model_input)]):
+        for answer in self.predictor.each([self._found(row) for row in _rows(model_input)]):
             if isinstance(answer, RaysignError):
                 rows.append({"glosses": [], "probabilities": [], "error": str(answer)})
                 continue
@@ -46,10 +54,17 @@ class Recogniser(PythonModel):
         columns = None if rows else ["glosses", "probabilities", "error"]
         return pd.DataFrame(rows, columns=columns, dtype=object)  # else None becomes NaN
 
+    def _found(self, row: dict) -> schema.Landmarks | RaysignError:
+        if PATH not in row:
+            return _landmarks(row)
+        if self.media is None:
+            return ClipError("path: this model reads no files; register it with --media, or ask with landmarks")
+        return self.media.landmarks(str(row[PATH]))
+
 
 def _rows(asked: pd.DataFrame) -> list[dict]:
     """The cells of each row that are there, by column. What tables and JSON make of whole numbers is one again."""
-    known = [name for name in ASKED.names if name in asked.columns]
+    known = [name for name in (*ASKED.names, PATH) if name in asked.columns]
     whole = {field.name for field in ASKED if pa.types.is_integer(field.type)}
     return [
         {str(name): int(cell) if name in whole else cell for name, cell in row.items() if not _missing(cell)}

@@ -3,6 +3,7 @@
 The model is code and data, no pickle: `pyfunc.py`, the package it is of, and the bundle's own files.
 """
 
+import shutil
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -13,34 +14,39 @@ import pandas as pd
 import pyarrow as pa
 
 import raysign
-from raysign import config, store
+from raysign import config, schema, store
 from raysign.clips import form
-from raysign.errors import ConfigError, RaysignError
+from raysign.errors import BundleError, ConfigError, RaysignError
+from raysign.infer.example import landmarks
 from raysign.learn import bundle as bundles
 from raysign.learn import mlflow_server, tracking
 from raysign.learn.bundle import Bundle
-from raysign.skeleton import LAYOUTS, NO_POINTS, text_of
-from raysign.skeleton import layout as layout_of
 
 # what answering imports; a test holds it to that
 NEEDS = ("mlflow", "numpy", "packaging", "pandas", "pyarrow", "pydantic", "pyyaml", "torch")
+MEDIA_NEEDS = ("av", "mediapipe", "pillow", "platformdirs", "requests")  # of a model that reads videos and images
 OPTIONAL = {"fps", "width", "height", "features", "features_kind"}
 
 
-def register(bundle_dir: Path, arguments: tuple[str, ...], name: str | None, alias: str | None) -> str:
+def register(
+    bundle_dir: Path, arguments: tuple[str, ...], name: str | None, alias: str | None, media: bool = False
+) -> str:
     """Make the bundle a version of the registered model `name` (None: the bundle's own), and give it the alias.
 
-    arguments: settings over those of the bundle, such as mlflow.uri. A bundle that is a version already is not
-    registered again. Returns what to say. BundleError when there is no bundle, RaysignError when MLflow refuses.
+    arguments: settings over those of the bundle, such as mlflow.uri. media: it may also be asked with the path of a
+    video or an image. A bundle that is such a version already is not registered again. Returns what to say.
+    BundleError when there is no bundle or `media` is not for it, RaysignError when MLflow refuses.
     """
     bundle = bundles.load(bundle_dir)
+    if media:
+        _require_mediapipe(bundle)
     settings = config.load(arguments, base=bundle.config.model_dump(mode="json"))
     name, uri = name or settings.name, mlflow_server.uri_of(settings)
     mlflow_server.prepare()
     try:
         client = mlflow_server.client_of(uri)
-        key = store.fingerprint(bundle.card["sha256"])
-        version = _known(client, name, key) or _added(client, settings, bundle_dir, bundle, name, key)
+        key = store.fingerprint({**bundle.card["sha256"], "media": True} if media else bundle.card["sha256"])
+        version = _known(client, name, key) or _added(client, settings, bundle_dir, bundle, name, key, media)
         if alias:
             client.set_registered_model_alias(name, alias, version)
     except RaysignError:
@@ -56,13 +62,29 @@ def _known(client: Any, name: str, key: str) -> str | None:
     return next((found.version for found in versions if found.tags.get("raysign.bundle") == key), None)
 
 
-def _added(client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundle, name: str, key: str) -> str:
+def _require_mediapipe(bundle: Bundle) -> None:
+    """BundleError when its clips are not made of MediaPipe's landmarks alone."""
+    from raysign.extract.landmarker import LAYOUT
+
+    try:
+        made = form.of_layouts([LAYOUT], bundle.config)
+    except ConfigError:
+        made = None
+    features = bundle.config.extract.features or hasattr(bundle.config.prepare, "features")
+    if made != (bundle.skeleton, bundle.channels) or features:
+        raise BundleError(f"--media: found clips of {bundle.skeleton.name}, expected some that MediaPipe's landmarks "
+                          "alone make; register it without, and ask with landmarks")  # fmt: skip
+
+
+def _added(
+    client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundle, name: str, key: str, media: bool
+) -> str:
     """The bundle as a new version, kept with the run of its training, else with a run of its own."""
     from mlflow.exceptions import MlflowException
 
     run = _run(client, settings, bundle_dir, bundle)
     with tempfile.TemporaryDirectory() as folder:
-        save(bundle_dir, bundle, Path(folder) / "model")
+        save(bundle_dir, bundle, Path(folder) / "model", media)
         client.log_artifacts(run.info.run_id, str(Path(folder) / "model"), "model")
     try:
         client.create_registered_model(name)
@@ -93,33 +115,53 @@ def _run(client: Any, settings: config.Config, bundle_dir: Path, bundle: Bundle)
 # ---------------------------------------------------------------- the model
 
 
-def save(bundle_dir: Path, bundle: Bundle, path: Path) -> None:
-    """Write the bundle as a pyfunc: signature, input example, the versions that are installed here, and the code."""
+def save(bundle_dir: Path, bundle: Bundle, path: Path, media: bool = False) -> None:
+    """Write the bundle as a pyfunc: signature, input example, the versions that are installed here, and the code; for
+    `media` also MediaPipe's model files.
+    """
     import mlflow.pyfunc
 
-    mlflow.pyfunc.save_model(
-        path,
-        python_model=str(Path(__file__).with_name("pyfunc.py")),
-        artifacts={"bundle": str(bundle_dir)},
-        code_paths=[str(Path(raysign.__file__).parent)],
-        signature=signature(),
-        input_example=example(bundle),  # pyright: ignore[reportArgumentType] - None is its default
-        # without what follows a +, such as +cpu: that torch is not where others look for it
-        pip_requirements=[f"{package}=={metadata.version(package).split('+')[0]}" for package in NEEDS],
-        metadata={"raysign": raysign.__version__, "glosses": len(bundle.labels)},
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        mlflow.pyfunc.save_model(
+            path,
+            python_model=str(Path(__file__).with_name("pyfunc.py")),
+            artifacts={"bundle": str(bundle_dir), **({"models": _models(bundle, Path(folder))} if media else {})},
+            code_paths=[str(Path(raysign.__file__).parent)],
+            signature=signature(media),
+            input_example=example(bundle),  # pyright: ignore[reportArgumentType] - None is its default
+            pip_requirements=[_pinned(package) for package in (*NEEDS, *(MEDIA_NEEDS if media else ()))],
+            metadata={"raysign": raysign.__version__, "glosses": len(bundle.labels)},
+        )
 
 
-def signature():
-    """Columns of LANDMARKS in; glosses and their probabilities, likeliest first, out."""
+def _pinned(package: str) -> str:
+    """Without what follows a +, such as +cpu: that torch is not where others look for it."""
+    return f"{package}=={metadata.version(package).split('+')[0]}"
+
+
+def _models(bundle: Bundle, folder: Path) -> str:
+    """A folder of the MediaPipe files that the bundle's landmarks come from. ModelFileError when there are none."""
+    from raysign.extract import models
+
+    for name, file in zip(("holistic", "hand"), models.pair(bundle.config.extract.model), strict=True):
+        shutil.copyfile(file, folder / models.file_of(name))
+    return str(folder)
+
+
+def signature(media: bool = False):
+    """Columns of LANDMARKS in, or for `media` instead of them a path; glosses and their probabilities, likeliest
+    first, out.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import Array
 
-    from raysign.infer.pyfunc import ASKED
+    from raysign.infer.pyfunc import ASKED, PATH
 
     kinds = {pa.string(): "string", pa.large_binary(): "binary", pa.int32(): "long", pa.float32(): "double"}
-    asked: list = [ColSpec(kinds[field.type], field.name, required=field.name not in OPTIONAL) for field in ASKED]
+    optional = set(ASKED.names) if media else OPTIONAL
+    asked: list = [ColSpec(kinds[field.type], field.name, required=field.name not in optional) for field in ASKED]
+    asked += [ColSpec("string", PATH, required=False)] if media else []
     told: list = [
         ColSpec(Array("string"), "glosses"), ColSpec(Array("double"), "probabilities"),
         ColSpec("string", "error", required=False),
@@ -128,31 +170,17 @@ def signature():
 
 
 def example(bundle: Bundle) -> pd.DataFrame | None:
-    """A clip of 16 frames of a cloud of points that drifts, nobody's recording; None where no layout is known of which
-    the bundle's recipe makes its clips.
-    """
-    if (name := _layout(bundle)) is None:
-        return None
-    points, frames, rng = layout_of(name).points, 16, np.random.default_rng(0)
-    row = {
-        "layout": name, "persons": 1, "frames": frames, "points": points,
-        "values": rng.random((1, 1, points, 3)) + np.linspace(0, 0.1, frames)[:, None, None],
-        "visibility": np.ones((1, frames, points)), "fps": 25.0, "width": 640, "height": 480,
-    }  # fmt: skip
-    if name == NO_POINTS.name:
-        size = len(bundle.channels) - 1
-        kind = getattr(bundle.config.prepare, "features", "")
-        row |= {"features": rng.random((frames, size)), "features_kind": kind}
-    cells = {name: cell.astype("<f4").tobytes() if isinstance(cell, np.ndarray) else cell for name, cell in row.items()}
-    return pd.DataFrame([cells])
+    """Made-up landmarks as a row to ask; None where none can be made up (see infer.example)."""
+    clip = landmarks(bundle)
+    return row_of(clip) if clip else None
 
 
-def _layout(bundle: Bundle) -> str | None:
-    """A layout of landmarks that the bundle's recipe makes the bundle's clips of."""
-    for name in (NO_POINTS.name, *LAYOUTS, text_of(bundle.skeleton)):
-        try:
-            if form.of_layouts([name], bundle.config) == (bundle.skeleton, bundle.channels):
-                return name
-        except ConfigError:
-            continue
-    return None
+def row_of(clip: schema.Landmarks) -> pd.DataFrame:
+    """Landmarks as a table of one row to ask."""
+    from raysign.infer.pyfunc import ASKED
+
+    row = schema.landmarks_row(schema.ClipRef("", "", ""), "", clip)
+    cells = {name: row[name] for name in ASKED.names if row[name] is not None}
+    return pd.DataFrame([{
+        name: cell.astype("<f4").tobytes() if isinstance(cell, np.ndarray) else cell for name, cell in cells.items()
+    }])  # fmt: skip

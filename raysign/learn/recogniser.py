@@ -31,7 +31,7 @@ class Recogniser(nn.Module):
         """The logits (B, ...) of clips: x (B, M, T, V, C) float32 padded with anything finite, frames, persons (B,)."""
         batch, most, time = x.shape[:3]
         x = x if self.inputs is None else x[..., self.inputs]
-        for layer in self.dropouts:
+        for layer in self.dropouts if self.training else ():
             layer.persons = most
         steps, places = torch.arange(time, device=x.device), torch.arange(most, device=x.device)
         mask = (steps < frames[:, None])[:, None] & (places < persons[:, None])[:, :, None]

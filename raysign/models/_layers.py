@@ -135,7 +135,7 @@ def merge_frames(x: torch.Tensor, mask: torch.Tensor, factor: int, axis: int) ->
     """
     if factor == 1:
         return x, mask
-    frames = -(-mask.shape[1] // factor)
+    frames = (mask.shape[1] + factor - 1) // factor  # not -(-T // factor): ONNX rounds towards 0
     spare = frames * factor - mask.shape[1]
     padding = [0, 0] * (x.dim() - 1 - axis) + [0, spare]
     real = nn.functional.pad(mask, (0, spare)).unflatten(1, (frames, factor))

@@ -12,10 +12,10 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from raysign.models._inputs import Inputs, Names
 from raysign.models._layers import RowDropout
+from raysign.models._recurrent import states
 from raysign.skeleton import Skeleton
 
 
@@ -41,7 +41,6 @@ class Encoder(nn.Module):
         self.dropout = RowDropout(options.dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths = mask.sum(1).clamp(min=1).cpu()  # a row without a real frame is read for one frame, and struck out
-        packed = pack_padded_sequence(self.project(x.flatten(2)), lengths, batch_first=True, enforce_sorted=False)
-        h, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=mask.shape[1])
+        lengths = mask.sum(1).clamp(min=1)  # a row without a real frame is read for one frame, and struck out
+        h = states(self.lstm, self.project(x.flatten(2)), lengths)
         return self.dropout(self.norm(h)) * mask[..., None].to(h.dtype), mask

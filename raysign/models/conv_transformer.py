@@ -49,7 +49,7 @@ class DropPath(RowDropout):
     """Stochastic depth (Huang et al., ECCV 2016): for some clips of a batch, nothing of h (N, T, D)."""
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return h * super().forward(h.new_ones(len(h), 1, 1))
+        return h * super().forward(torch.ones_like(h[:, :1, :1]))
 
 
 class ConvBlock(nn.Module):
@@ -138,6 +138,5 @@ def motion(place: torch.Tensor, seen: torch.Tensor, lag: int) -> torch.Tensor:
 
     place (N, T, V, C), seen (N, T, V, 1) bool, never outside the clip -> (N, T, V, C).
     """
-    moved = torch.zeros_like(place)
-    moved[:, :-lag] = (place[:, lag:] - place[:, :-lag]) * (seen[:, lag:] & seen[:, :-lag])
-    return moved
+    later, seen_later = (nn.functional.pad(value, (0, 0, 0, 0, 0, lag))[:, lag:] for value in (place, seen))
+    return (later - place) * (seen & seen_later)

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from raysign.models._inputs import Inputs, Names
 from raysign.models._layers import RowDropout
+from raysign.models._recurrent import states
 from raysign.skeleton import Skeleton
 
 # names of published weights -> those of a recogniser of task two_heads without hidden layers; empty: left out
@@ -48,14 +48,11 @@ class Encoder(nn.Module):
             _begin(name, weights)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        lengths = mask.sum(1).clamp(min=1).cpu()  # a row without a real frame is read for one frame, and masked
-        h, _ = pad_packed_sequence(self.gru1(_packed(x.flatten(2), lengths))[0], batch_first=True)
-        _, last = self.gru2(_packed(self.dropout(h), lengths))
-        return last.transpose(0, 1), mask.any(1, keepdim=True)
-
-
-def _packed(x: torch.Tensor, lengths: torch.Tensor):
-    return pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        lengths = mask.sum(1).clamp(min=1)  # a row without a real frame is read for one frame, and masked
+        h = states(self.gru1, x.flatten(2), lengths)
+        h = states(self.gru2, self.dropout(h), lengths)
+        last = (lengths - 1)[:, None, None].expand(-1, -1, self.width)
+        return h.gather(1, last), mask.any(1, keepdim=True)
 
 
 def _begin(name: str, weights: torch.Tensor) -> None:

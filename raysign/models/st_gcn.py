@@ -135,9 +135,9 @@ class Encoder(Stream):
 
 def motion(x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """x[t] - (x[t-1] + x[t+1]) / 2, and 0 in a clip's first and last frame. x (N, T, V, C), mask (N, T) -> as x."""
-    inner = mask[:, 1:-1] & mask[:, :-2] & mask[:, 2:]
-    moved = (x[:, 1:-1] - 0.5 * x[:, 2:] - 0.5 * x[:, :-2]) * inner[..., None, None]
-    return nn.functional.pad(moved, (0, 0, 0, 0, 1, 1))[:, : x.shape[1]]
+    before, after = nn.functional.pad(x, (0, 0, 0, 0, 1, 0))[:, :-1], nn.functional.pad(x, (0, 0, 0, 0, 0, 1))[:, 1:]
+    inner = mask & nn.functional.pad(mask, (1, 0))[:, :-1] & nn.functional.pad(mask, (0, 1))[:, 1:]
+    return (x - 0.5 * after - 0.5 * before) * inner[..., None, None]
 
 
 def _initialise(module: nn.Module) -> None:

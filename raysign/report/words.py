@@ -78,3 +78,20 @@ def answer(row: dict) -> str:
     if decoded is not None and decoded != [name for name, _ in row["top"][:1]]:  # which one it could be says nothing
         likeliest = " ".join(decoded) or "(no gloss)"
     return f"{row['clip']}  {likeliest}" + (f"  ({category})" if category else "")
+
+
+MOST_MB, MOST_MS = 40, 100  # of a recogniser on a phone: the bars of Google's isolated sign recognition (2023)
+
+
+def exported(card: dict, out: Path) -> str:
+    """What to say of an export: size, speed and how far it is from its bundle. card: of infer.export.export."""
+    speed = card["speed"]
+    frames = f"one clip of {speed['frames']} frames, one CPU thread"
+    lines = [f"{'':14}{'size':>9}{'median':>10}{'p95':>10}   {frames}; wanted: {MOST_MB} MB, {MOST_MS} ms"]
+    for name in (*card["size_mb"], "torch"):
+        size = f"{card['size_mb'][name]:.2f} MB" if name in card["size_mb"] else ""
+        row = f"{name:14}{size:>9}{speed[name]['median']:>7.2f} ms{speed[name]['p95']:>7.2f} ms"
+        if agreed := card["agreement"].get(name):
+            row += f"   at most {agreed['difference']:.1g} off, same gloss in {agreed['top1']:.0%} of {card['clips']}"
+        lines.append(row)
+    return "\n".join([*lines, f"checked on: {card['checked_on']}", f"exported: {out}"])

@@ -5,7 +5,9 @@ class Task(nn.Module)             Task(options, width, labels: Labels); METRICS:
                                   `top1` among them;
                                   forward(h, mask) -> logits (B, ...), loss(logits, targets) -> (B,),
                                   sums(logits, targets) -> {metric: (B,)}, what each clip adds to each metric, and
-                                  probabilities(logits) -> (B, K) float64, of the glosses.
+                                  probabilities(logits) -> (B, K) float64, of the glosses;
+                                  outputs(logits) -> tensors for a program that has no raysign, whose names and
+                                  meanings are OUTPUTS: probabilities, or logarithms of them named log_...
                                   Where there is more to tell: told(logits) -> a dict for each clip of further columns
                                   of PREDICTIONS; balance(targets), called with those of all training clips before the
                                   first step, after the network is on its device; start(epoch), called before each

@@ -1,6 +1,6 @@
 """One gloss for a whole clip: pooling over time, a multi-layer head, cross-entropy or focal loss."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 import torch
@@ -22,6 +22,7 @@ class Task(nn.Module):
     """h (B, T, D) and mask (B, T) of an encoder -> logits (B, K)."""
 
     METRICS = ("loss", "top1", "top5")
+    OUTPUTS: ClassVar = {"probabilities": "(batch, glosses): of each gloss, in the order of the labels"}
 
     def __init__(self, options: Options, width: int, labels: Labels):
         super().__init__()
@@ -45,6 +46,11 @@ class Task(nn.Module):
     def probabilities(logits: torch.Tensor) -> torch.Tensor:
         """(B, K) -> (B, K) float64."""
         return torch.softmax(logits.double(), dim=1)
+
+    @staticmethod
+    def outputs(logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, K) float32."""
+        return (torch.softmax(logits.float(), dim=1),)
 
     @staticmethod
     def sums(logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:

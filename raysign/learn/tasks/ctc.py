@@ -16,7 +16,6 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 import torch
 from pydantic import Field
-from rapidfuzz.distance import Levenshtein
 from torch import nn
 
 from raysign.errors import TrainError, some
@@ -51,6 +50,11 @@ class Task(nn.Module):
     METRICS = ("loss", "top1", "wer", "blank", "silent", "short")
     LOWER = ("wer", "blank", "silent", "short")
     PER: ClassVar = {"wer": "glosses"}
+    OUTPUTS: ClassVar = {
+        "log_probabilities": "(batch, frames, 1 + glosses): natural logarithms, of no gloss at 0, of the glosses from "
+        "1 on in the order of the labels; a clip's frames may be fewer than were given, and those beyond its end say "
+        "no gloss; the likeliest of each frame, repetitions merged and 0 struck out, is the sentence"
+    }
 
     def __init__(self, options: Options, width: int, labels: Labels):
         super().__init__()
@@ -85,6 +89,8 @@ class Task(nn.Module):
         likeliest symbol is the blank. silent: whether no gloss is told. short: whether it has too few frames for its
         glosses.
         """
+        from rapidfuzz.distance import Levenshtein  # late: where bundles only answer there is none
+
         found, wanted = _decoding.greedy(logits), [tuple(filter(None, row)) for row in targets.tolist()]
         edits = [Levenshtein.distance(a, b) for a, b in zip(found, wanted, strict=True)]
         real, blank = _real(logits), logits.argmax(2) == 0
@@ -102,6 +108,11 @@ class Task(nn.Module):
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """(B, K) float64: which gloss it is, given that the clip holds exactly one."""
         return torch.softmax(_decoding.single(logits), dim=1)
+
+    @staticmethod
+    def outputs(logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, T, K+1) float32: the search for the likeliest sequence is its reader's."""
+        return (logits,)
 
     def told(self, logits: torch.Tensor) -> list[dict]:
         """The glosses of each clip, as `decoded`; none when the blank is the likeliest."""

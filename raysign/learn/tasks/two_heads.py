@@ -5,7 +5,7 @@ told, or learnt as the uncertainty of each (Kendall, Gal and Cipolla, CVPR 2018)
 """
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 import torch
@@ -64,6 +64,10 @@ class Task(nn.Module):
     """h (B, T, D) and mask (B, T) of an encoder -> logits (B, K + G), of K glosses and G categories."""
 
     METRICS = ("loss", "top1", "top5", "category_loss", "category_top1")
+    OUTPUTS: ClassVar = {
+        **classification.Task.OUTPUTS,
+        "category_probabilities": "(batch, categories): of each category, in the order of the categories",
+    }
 
     def __init__(self, options: Options, width: int, labels: Labels):
         super().__init__()
@@ -107,6 +111,10 @@ class Task(nn.Module):
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """Of the glosses: (B, K + G) -> (B, K) float64."""
         return torch.softmax(logits[:, : self.sizes[0]].double(), dim=1)
+
+    def outputs(self, logits: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(B, K) and (B, G) float32."""
+        return tuple(torch.softmax(part.float(), dim=1) for part in logits.split(self.sizes, 1))
 
     def told(self, logits: torch.Tensor) -> list[dict[str, str]]:
         """The likeliest category of each clip, as `predicted_category`."""
