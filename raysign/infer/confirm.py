@@ -7,8 +7,8 @@ import numpy as np
 from raysign import store
 from raysign.errors import StoreError
 from raysign.infer import evaluate
+from raysign.report import intervals
 
-DRAWS = 2000
 SPLIT = "test"
 
 
@@ -39,21 +39,23 @@ def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:
     """
     names = sorted(set.intersection(*(set(clips) for clips in [*best, *first])))
     ours, theirs = (np.array([[clips[name] for name in names] for clips in side], float) for side in (best, first))
-    rng = np.random.default_rng(0)
-    draws = np.empty((DRAWS, 2))
-    for draw in draws:
-        chosen = rng.integers(len(names), size=len(names))
-        for i, side in enumerate((ours, theirs)):
-            draw[i] = side[rng.integers(len(side), size=len(side))][:, chosen].mean()
-    difference = _row(ours.mean() - theirs.mean(), draws[:, 0] - draws[:, 1])
+    rng = np.random.default_rng(intervals.SEED)
+    clips = _drawn(rng, len(names))
+    one, other = ((_drawn(rng, len(side)) @ side * clips).sum(axis=1) for side in (ours, theirs))
+    difference = _row(ours.mean() - theirs.mean(), one - other)
     return {
         "split": SPLIT, "clips": len(names), "seeds": len(best),
-        "best": {**_row(ours.mean(), draws[:, 0]), "each": ours.mean(axis=1).round(4).tolist()},
-        "first": {**_row(theirs.mean(), draws[:, 1]), "each": theirs.mean(axis=1).round(4).tolist()},
+        "best": {**_row(ours.mean(), one), "each": ours.mean(axis=1).round(4).tolist()},
+        "first": {**_row(theirs.mean(), other), "each": theirs.mean(axis=1).round(4).tolist()},
         "difference": difference,
     }  # fmt: skip
 
 
+def _drawn(rng: np.random.Generator, count: int) -> np.ndarray:
+    """(DRAWS, count): the share of each thing of as many drawn with replacement."""
+    return intervals.drawn(rng, intervals.DRAWS, count) / count
+
+
 def _row(mean: float, draws: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    low, high = intervals.between(draws)
+    return {"mean": round(float(mean), 4), "low": round(low, 4), "high": round(high, 4)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import jinja2
 import pyarrow as pa
 
-from raysign.report import metrics, plots
+from raysign.report import metrics, plots, tally
 
 SHARES = {"top1": "top-1", "category_top1": "category", "wer": "word errors", "sequence_accuracy": "sequences right"}
 MOST_WRONG = 200  # wrong clips listed; predictions.parquet has them all
@@ -29,7 +29,7 @@ def page(
         title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,
         **(_classes(table, labels, figures["per_class"]) if "per_class" in figures else {}),
         columns=[(name, title) for name, title in SHARES.items() if name in figures],
-        edits=metrics.edits(table) if metrics.tells(table, "decoded") else [],
+        edits=metrics.edits(table) if tally.tells(table, "decoded") else [],
         wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=picture(drawn) if drawn else None,
     )  # fmt: skip
 
@@ -80,12 +80,12 @@ def wrong_clips(table: pa.Table) -> list[dict]:
     The most confident mistakes come first, of sentences those with the most edits for each gloss.
     """
     rows = table.select(["id", "gloss", "signer", "predicted", "confidence", "top"]).to_pylist()
-    told = metrics.tells(table, "decoded")
+    told = tally.tells(table, "decoded")
     answers = table["decoded"].to_pylist() if told else [[row["predicted"]] for row in rows]
     wrong = [
         {
             **row, "gloss": " ".join(row["gloss"]), "answer": " ".join(answer),
-            "gravity": metrics.distance(row["gloss"], answer) / len(row["gloss"]) if told else row["confidence"],
+            "gravity": tally.distance(row["gloss"], answer) / len(row["gloss"]) if told else row["confidence"],
         }
         for row, answer in zip(rows, answers, strict=True)
         if row["gloss"] != answer
