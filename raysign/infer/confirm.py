@@ -7,15 +7,14 @@ import numpy as np
 from raysign import store
 from raysign.errors import StoreError
 from raysign.infer import evaluate
-from raysign.report import intervals
+from raysign.report import intervals, tally
 
 SPLIT = "test"
 
 
 def right(predictions) -> dict[str, bool]:
     """Whether each clip of a PREDICTIONS table was told right."""
-    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted", "decoded")), strict=True)
-    return {clip: gloss == ([predicted] if told is None else told) for clip, gloss, predicted, told in rows}
+    return dict(zip(predictions["id"].to_pylist(), tally.right(predictions), strict=True))
 
 
 def scored(bundle: Path, clips: Path, batch: int) -> dict[str, bool]:
@@ -39,21 +38,22 @@ def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:
     """
     names = sorted(set.intersection(*(set(clips) for clips in [*best, *first])))
     ours, theirs = (np.array([[clips[name] for name in names] for clips in side], float) for side in (best, first))
-    rng = np.random.default_rng(intervals.SEED)
-    clips = _drawn(rng, len(names))
-    one, other = ((_drawn(rng, len(side)) @ side * clips).sum(axis=1) for side in (ours, theirs))
-    difference = _row(ours.mean() - theirs.mean(), one - other)
+    rng = np.random.default_rng([intervals.SEED, 1])  # of the seeds; clips are drawn by another one
+
+    def means(clips: np.ndarray) -> dict[str, np.ndarray]:
+        """Of each draw of clips the share told right, by as many seeds of each side, drawn too."""
+        sides = {"best": ours, "first": theirs}
+        seeds = {name: intervals.drawn(rng, len(clips), len(side)) / len(side) for name, side in sides.items()}
+        return {name: (seeds[name] @ side * clips).mean(axis=1) for name, side in sides.items()}
+
+    draws = intervals.draws_of(means, len(names))
+    difference = _row(ours.mean() - theirs.mean(), draws["best"] - draws["first"])
     return {
         "split": SPLIT, "clips": len(names), "seeds": len(best),
-        "best": {**_row(ours.mean(), one), "each": ours.mean(axis=1).round(4).tolist()},
-        "first": {**_row(theirs.mean(), other), "each": theirs.mean(axis=1).round(4).tolist()},
+        "best": {**_row(ours.mean(), draws["best"]), "each": ours.mean(axis=1).round(4).tolist()},
+        "first": {**_row(theirs.mean(), draws["first"]), "each": theirs.mean(axis=1).round(4).tolist()},
         "difference": difference,
     }  # fmt: skip
-
-
-def _drawn(rng: np.random.Generator, count: int) -> np.ndarray:
-    """(DRAWS, count): the share of each thing of as many drawn with replacement."""
-    return intervals.drawn(rng, intervals.DRAWS, count) / count
 
 
 def _row(mean: float, draws: np.ndarray) -> dict[str, float]:

@@ -57,6 +57,15 @@ def metrics(table: pa.Table, labels: list[str]) -> dict:
     }  # fmt: skip
 
 
+def scalars(figures: dict) -> dict[str, float]:
+    """The single numbers of `metrics`, and the ends of their intervals as name_low, name_high, name_signers_low, ..."""
+    found = {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
+    for over, suffix in (("clips", ""), ("signers", "_signers")):
+        for name, (low, high) in figures["intervals"].get(over, {}).items():
+            found |= {f"{name}{suffix}_low": low, f"{name}{suffix}_high": high}
+    return found
+
+
 def _plain(figures: dict[str, np.ndarray]) -> dict[str, float]:
     return {name: float(values[0]) for name, values in figures.items()}
 
@@ -106,9 +115,7 @@ def _chosen(figures: dict, names: tuple[str, ...]) -> dict:
 
 def _possible(figures: dict[str, intervals.Interval]) -> dict[str, intervals.Interval]:
     """Without what a share cannot be; of word errors there may be more than words."""
-    return {
-        name: [max(low, 0.0), high if name == "wer" else min(high, 1.0)] for name, (low, high) in figures.items()
-    }
+    return {name: [max(low, 0.0), high if name == "wer" else min(high, 1.0)] for name, (low, high) in figures.items()}
 
 
 def confusion(table: pa.Table, labels: list[str]) -> np.ndarray:

@@ -120,8 +120,9 @@ def by_top(table: pa.Table) -> Tally:
     answers, likeliest = rows["predicted"].to_pylist(), rows["top"].to_pylist()
     glosses = [gloss for (gloss,) in rows["gloss"].to_pylist()]
     _, places = np.unique(np.array([glosses, answers], object).astype(str), return_inverse=True)
+    truth, predicted = places.reshape(2, -1)
     before = [some.index(own) if own in some else len(some) for own, some in zip(glosses, likeliest, strict=True)]
-    return _tally(table, single, *places.reshape(2, -1), np.array(before, np.int64))
+    return _tally(table, single, truth, predicted, np.array(before, np.int64))
 
 
 def _tally(table: pa.Table, single: np.ndarray, truth: np.ndarray, predicted: np.ndarray, before: np.ndarray) -> Tally:
@@ -206,6 +207,12 @@ def ranks(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     own = probabilities[np.arange(len(truth)), truth][:, None]
     lower = np.arange(probabilities.shape[1])[None, :] < truth[:, None]
     return ((probabilities > own) | ((probabilities == own) & lower)).sum(axis=1)
+
+
+def right(table: pa.Table) -> list[bool]:
+    """Whether each clip was told right, of sequences to the last gloss."""
+    rows = zip(*(table[name].to_pylist() for name in ("gloss", "predicted", "decoded")), strict=True)
+    return [gloss == ([predicted] if decoded is None else decoded) for gloss, predicted, decoded in rows]
 
 
 def distance(gloss: list[str], decoded: list[str]) -> int:
