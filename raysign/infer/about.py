@@ -8,6 +8,7 @@ from raysign.errors import RaysignError, in_line, some
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
 from raysign.learn.history import read_metrics
+from raysign.schema import SPLITS
 
 
 def epochs_of(bundle_dir: Path, bundle: Bundle) -> list[dict]:
@@ -41,7 +42,11 @@ def facts(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tupl
 def data(card: dict) -> dict:
     """What the clips are, as html.page has it."""
     counts, lengths = card["counts"], card.get("lengths")
-    of_each = {split: [_of(card, name, split) for name in ("signer", "gloss")] for split in counts.get("split", {})}
+    of_each = {
+        split: [_of(card, name, split) for name in ("signer", "gloss")]
+        for split in SPLITS
+        if split in counts.get("split", {})
+    }
     splits = [
         {"split": split, "clips": counts["split"][split], "signers": len(signers), "glosses": len(glosses),
          "fewest": min(glosses.values())}

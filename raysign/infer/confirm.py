@@ -33,7 +33,7 @@ def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:
     """The shares of clips told right by each of two settings, and their difference, with intervals of 95 %.
 
     best, first: of each seed, whether each clip was told right. Of many draws of as many seeds and as many clips, 95 %
-    have means within an interval (a bootstrap of both; Efron and Tibshirani 1993): it says how far other seeds and
+    have means within an interval (the bootstrap of report.intervals, of both): it says how far other seeds and
     other clips of the same signers would move the figure.
     """
     names = sorted(set.intersection(*(set(clips) for clips in [*best, *first])))
@@ -57,5 +57,5 @@ def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:
 
 
 def _row(mean: float, draws: np.ndarray) -> dict[str, float]:
-    low, high = intervals.between(draws)
+    low, high = intervals.between(draws, mean)
     return {"mean": round(float(mean), 4), "low": round(low, 4), "high": round(high, 4)}

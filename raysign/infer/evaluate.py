@@ -39,21 +39,28 @@ def evaluate(
     predictor = Predictor(bundle, device)
     table = pa.concat_tables([_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle)])
     figures = {
-        **metrics(table, bundle.labels), "split": split, "clips": card["key"],
-        "training": bundle.card.get("training"), "raysign": __version__, "warnings": about.warnings(bundle, card, split),
+        **metrics(table, bundle.labels),
+        "split": split, "clips": card["key"], "training": bundle.card.get("training"), "raysign": __version__,
+        "warnings": about.warnings(bundle, card, split),
     }  # fmt: skip
     title = f"{bundle.config.name} on {split} clips"
+    pictures = results.pictures(table, bundle.labels, figures)
     page = html.page(
-        table, bundle.labels, figures, title=title, about=about.facts(bundle_dir, bundle, card, split), data=about.data(card),
-        warnings=figures["warnings"], mistakes=mistakes.drawn(table, clips_dir, bundle),
+        table, bundle.labels, figures, pictures, title=title, about=about.facts(bundle_dir, bundle, card, split),
+        data=about.data(card), warnings=figures["warnings"], mistakes=mistakes.drawn(table, clips_dir, bundle),
         epochs=about.epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip
-    beside = results.files(table, bundle.labels, figures, title)
+    text = results.text(table, bundle.labels, figures, title)
     store.write_table(out_dir / "predictions.parquet", table)
-    for name in results.PICTURES:
-        if name not in beside:  # of another bundle that was scored here
-            store.unlink(out_dir / name)
-    for name, content in {**beside, "report.html": page.encode()}.items():
+    for name in set(results.PICTURES) - set(pictures):  # of another bundle that was scored here
+        store.unlink(out_dir / name)
+    files = {
+        **pictures,
+        "results.txt": text.encode(),
+        "test_result.pkl": results.scores(table),
+        "report.html": page.encode(),
+    }
+    for name, content in files.items():
         store.write_bytes(out_dir / name, content)
     store.write_json(out_dir / "metrics.json", figures)
     return figures

@@ -136,11 +136,9 @@ def _figures(one: Tally, two: Tally) -> dict[str, dict]:
 
     every = np.ones((1, len(one)))
     apart = difference(every)
-    sides = [(side.figures(every), intervals.over_clips(side, side.figures)) for side in (one, two)]
-    clips = {
-        name: _unless_alike(intervals.between(values), one.told(name))
-        for name, values in intervals.draws_of(difference, len(one)).items()
-    }
+    sides = [(side.figures(every), intervals.of_shares(side, side.figures)) for side in (one, two)]
+    found = intervals.over_clips(difference, len(one))
+    clips = {name: _unless_alike(interval, one.told(name)) for name, interval in found.items()}
     others = intervals.over_signers(difference, one.signers, clips)
     return {
         name: {

@@ -15,22 +15,23 @@ MOST_WRONG = 200  # wrong clips listed; predictions.parquet has them all
 
 
 def page(
-    table: pa.Table, labels: list[str], figures: dict, *, title: str, about: Sequence[tuple[str, str]] = (),
-    data: dict | None = None, warnings: Sequence[str] = (), mistakes: Sequence[dict] = (),
-    epochs: Sequence[dict] = (), config: str = "",
+    table: pa.Table, labels: list[str], figures: dict, pictures: dict[str, bytes], *, title: str,
+    about: Sequence[tuple[str, str]] = (), data: dict | None = None, warnings: Sequence[str] = (),
+    mistakes: Sequence[dict] = (), epochs: Sequence[dict] = (), config: str = "",
 ) -> str:  # fmt: skip
     """The report of a PREDICTIONS table as HTML.
 
-    figures: those of metrics.metrics of this table. about: what was evaluated, as names and values. data: `splits`,
-    rows of the same columns, and `facts`, names and values. warnings: what a reader must know before believing the
-    figures. mistakes: as of mistakes.drawn. epochs: training's figures, one mapping an epoch (see
-    plots.training_curves). config: the config as YAML.
+    figures, pictures: those of metrics.metrics and of results.pictures of this table. about: what was evaluated, as
+    names and values. data: `splits`, rows of the same columns, and `facts`, names and values. warnings: what a reader
+    must know before believing the figures. mistakes: as of mistakes.drawn. epochs: training's figures, one mapping an
+    epoch (see plots.training_curves). config: the config as YAML.
     Everything is escaped.
     """
     wrong, curves = wrong_clips(table), plots.training_curves(list(epochs))
     return template("report.html").render(
         title=title, about=list(about), data=data, warnings=list(warnings), config=config, figures=figures,
-        **(_classes(table, labels, figures) if "per_class" in figures else {}), **_groups(figures),
+        **(_classes(table, labels, figures) if pictures else {}), **_groups(figures),
+        **{name.partition(".")[0]: picture(drawn) for name, drawn in pictures.items()},
         edits=metrics.edits(table) if tally.tells(table, "decoded") else [],
         mistakes=[{**row, "picture": picture(row["picture"])} for row in mistakes],
         wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=picture(curves) if curves else None,
@@ -59,8 +60,8 @@ def _classes(table: pa.Table, labels: list[str], figures: dict) -> dict:
     matrix, per_class = metrics.confusion(table, labels), figures["per_class"]
     return {
         "classes": [{"number": i + 1, "gloss": gloss, **row} for i, (gloss, row) in enumerate(per_class.items())],
-        "pairs": metrics.confused_pairs(matrix, labels), "confusion": picture(plots.confusion_matrix(matrix, labels)),
-        "f1": picture(plots.class_f1(per_class)), "reliability": picture(plots.reliability(figures["reliability"])),
+        "pairs": metrics.confused_pairs(matrix, labels),
+        "reliability": picture(plots.reliability(figures["reliability"])),
         "numbered": any(plots.undrawable(gloss) for gloss in labels),
     }  # fmt: skip
 

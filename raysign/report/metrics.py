@@ -99,10 +99,10 @@ def _intervals(found: Tally, signers: list[np.ndarray], lengths: list[np.ndarray
     clips: of other clips of the same signers. signers: of other signers, where three or more are tested and each clip
     tells whose it is. per_signer {signer: of other clips of this one}; per_length, in the order of the figures.
     """
-    clips = _chosen(intervals.over_clips(found, found.figures), MAIN)
+    clips = _chosen(intervals.of_shares(found, found.figures), MAIN)
     others = intervals.over_signers(found.figures, found.signers, clips)
     groups = [found.take(rows) for rows in (*signers, *lengths)]
-    told = [_chosen(intervals.over_clips(part, part.shares), OF_GROUPS) for part in groups]
+    told = [_chosen(intervals.of_shares(part, part.shares), OF_GROUPS) for part in groups]
     return {
         **intervals.ABOUT, "clips": clips, **({"signers": _possible(others)} if others else {}),
         "per_signer": dict(zip(names, told, strict=False)), "per_length": told[len(names) :],

@@ -14,20 +14,21 @@ PICTURES = ("confusion_matrix.png", "per_class_f1_scores.png")
 LOOKED_AT = ("report.html", "metrics.json", "results.txt", *PICTURES)  # by people; they need no clips
 
 
-def files(table: pa.Table, labels: list[str], figures: dict, title: str) -> dict[str, bytes]:
-    """Name -> content of the files beside a page: results.txt, test_result.pkl and, of clips of one gloss, PICTURES.
+def pictures(table: pa.Table, labels: list[str], figures: dict) -> dict[str, bytes]:
+    """PICTURES by their names, as PNG: the confusion matrix, each row divided by its clips, and the F1 of each gloss;
+    none without clips of one gloss.
 
     table: PREDICTIONS. figures: those of metrics.metrics of it.
     """
-    drawn = {}
-    if "per_class" in figures:
-        pictures = (
-            plots.confusion_matrix(metrics.confusion(table, labels), labels),
-            plots.class_f1(figures["per_class"]),
-        )
-        drawn = dict(zip(PICTURES, pictures, strict=True))
-    text = f"{title}\n\n{overall(figures)}\n{_by_class(table, labels)}"
-    return {"results.txt": text.encode(), "test_result.pkl": scores(table), **drawn}
+    if "per_class" not in figures:
+        return {}
+    matrix = plots.confusion_matrix(metrics.confusion(table, labels), labels)
+    return dict(zip(PICTURES, (matrix, plots.class_f1(figures["per_class"])), strict=True))
+
+
+def text(table: pa.Table, labels: list[str], figures: dict, title: str) -> str:
+    """All figures with their intervals, and those of each gloss."""
+    return f"{title}\n\n{overall(figures)}\n{_by_class(table, labels)}"
 
 
 def overall(figures: dict) -> str:
@@ -44,7 +45,7 @@ def overall(figures: dict) -> str:
 
 
 def _by_class(table: pa.Table, labels: list[str]) -> str:
-    """Precision, recall and F1 of the classes that occur, as scikit-learn writes them; of clips of one gloss, if any."""
+    """Precision, recall and F1 of the classes that occur, as scikit-learn writes them, where told."""
     found = by_probabilities(table, labels)
     single = found.truth != NONE
     if not single.any():
