@@ -5,6 +5,8 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from test_report_metrics import drawn, predictions, sequences
@@ -140,6 +142,21 @@ def test_the_command_takes_folders_of_results_evaluations_and_tables(tmp_path):
     assert text.exit_code == 0 and "McNemar" in text.output and "as one of 2 comparisons" in text.output
     told = json.loads(CliRunner().invoke(main, [*words, "--json"]).output)["comparisons"]
     assert [row["other"] for row in told] == words[2:] and told[0]["figures"] == told[1]["figures"]
+
+
+def test_tables_without_optional_columns_are_read_and_those_of_something_else_refused(tmp_path):
+    one, other = two(tmp_path)
+    table = store.read_table(one / "predictions.parquet")
+    pq.write_table(table.drop_columns(["decoded", "predicted_category", "blank"]), tmp_path / "older.parquet")
+    assert found(tmp_path / "older.parquet", other)[0]["figures"] == found(one, other)[0]["figures"]
+    others = {
+        "gloss": table.drop_columns(["gloss"]), "none": table.slice(0, 0),
+        "predictions": table.set_column(1, "gloss", pa.array(range(len(table)))),
+    }  # fmt: skip
+    for words, strange in others.items():
+        pq.write_table(strange.replace_schema_metadata(), tmp_path / "strange.parquet")
+        with pytest.raises(StoreError, match=words):
+            compare.read(tmp_path / "strange.parquet")
 
 
 def test_a_folder_without_an_evaluation_is_named(tmp_path):

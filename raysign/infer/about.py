@@ -55,7 +55,7 @@ def data(card: dict) -> dict:
     left_out = (f"{count} ({reason})" for reason, count in card["dropped"].items() if reason != "quarantined")
     rows = [
         *((f"signers, {split}", some(signers, 12)) for split, (signers, _) in of_each.items()),
-        ("frames", "{min} to {max} a clip, half of the clips {median} or fewer".format(**lengths) if lengths else ""),
+        ("frames of a clip", "{min} to {max}, in the middle {median}".format(**lengths) if lengths else ""),
         ("in quarantine", str(card["dropped"].get("quarantined", 0))),
         ("left out", "; ".join(left_out) or "none"),
         ("landmarks by", "; ".join(card.get("extractor", []))),

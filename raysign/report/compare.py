@@ -18,6 +18,7 @@ from raysign.errors import StoreError
 from raysign.report import intervals
 from raysign.report.tally import Tally, by_top, right
 from raysign.report.words import FIGURES as TITLES
+from raysign.schema import PREDICTIONS
 
 FEWEST = 0.5  # share of the smaller evaluation's clips that both must have
 MOST = 5  # glosses named on either side
@@ -25,7 +26,8 @@ DRAWS = 9999  # of a permutation test
 SIDES = ("first", "other")
 SHARES = ("top1", "category_top1", "sequence_accuracy")
 FIGURES = ("top1", "top5", "top1_per_class", "macro_f1", "category_top1", "wer", "sequence_accuracy")
-COLUMNS = ["id", "gloss", "category", "signer", "predicted", "top", "decoded", "predicted_category"]
+NEEDED = ("id", "gloss", "predicted", "top")
+COLUMNS = (*NEEDED, "category", "signer", "decoded", "predicted_category")  # of PREDICTIONS
 
 
 @dataclass(frozen=True)
@@ -49,17 +51,33 @@ def read(place: Path) -> Evaluation:
         raise StoreError(
             f"{remote.shown(place)}: found no predictions.parquet, expected an evaluation; run `raysign evaluate` first"
         )
-    table = store.read_table(file).sort_by("id")
-    if not len(table):
-        raise StoreError(f"{remote.shown(file)}: found no clip, expected some; run `raysign evaluate` again")
+    table = _predictions(store.read_table(file), file)
     store.refuse_twins(table["id"].to_pylist(), file)
     try:
         figures = store.read_json(file.with_name("metrics.json"))
     except StoreError:
         figures = {}
-    return Evaluation(
-        remote.shown(place), table.select(COLUMNS), {name: figures.get(name) for name in ("split", "clips")}
-    )
+    return Evaluation(remote.shown(place), table, {name: figures.get(name) for name in ("split", "clips")})
+
+
+def _predictions(table: pa.Table, file: Path) -> pa.Table:
+    """The COLUMNS of PREDICTIONS by id; optional ones, which older tables lack, are null. StoreError for others."""
+    step = "run `raysign evaluate` again"
+    try:
+        columns = {
+            name: (table[name] if name in table.column_names else pa.nulls(len(table))).cast(
+                PREDICTIONS.field(name).type
+            )
+            for name in COLUMNS
+        }
+    except pa.ArrowException as error:
+        raise StoreError(f"{remote.shown(file)}: found no predictions ({error}); {step}") from None
+    for name in NEEDED:
+        if columns[name].null_count or not len(table):
+            raise StoreError(
+                f"{remote.shown(file)}: found clips without {name!r}, or none, expected predictions; {step}"
+            )
+    return pa.table(columns).sort_by("id")
 
 
 def compare(first: Evaluation, others: Sequence[Evaluation]) -> list[dict]:
@@ -240,10 +258,10 @@ def _lines(row: dict, letter: str, count: int) -> Iterator[str]:
         + f"; in brackets intervals of {intervals.LEVEL:.0%} over clips"
     )
     yield ""
-    yield f"{'':18}{'A':23}{letter:23}{letter} - A"
+    yield f"{'':18}{'A':26}{letter:26}{letter} - A"
     for name, told in row["figures"].items():
         one, other = (f"{told[side]:.3f} ({_to(told[f'{side}_interval'], '.3f')})" for side in SIDES)
-        line = f"{TITLES[name]:18}{one:23}{other:23}{told['difference']:+.3f} ({_to(told['interval'], '+.3f')})"
+        line = f"{TITLES[name]:18}{one:26}{other:26}{told['difference']:+.3f} ({_to(told['interval'], '+.3f')})"
         yield line + (f", new signers ({_to(told['signers'], '+.3f')})" if "signers" in told else "")
     yield ""
     yield from (_tested(TITLES[name], test, letter, count) for name, test in row["tests"].items())
@@ -254,7 +272,7 @@ def _lines(row: dict, letter: str, count: int) -> Iterator[str]:
 
 
 def _to(interval: intervals.Interval, form: str) -> str:
-    return " ".join(format(end, form) for end in interval)
+    return " to ".join(format(end, form) for end in interval)
 
 
 def _tested(title: str, test: dict, letter: str, count: int) -> str:

@@ -174,7 +174,7 @@ def signers(rows: list[tuple[str, int, float, list[float]]], whole: float, title
     """
     chosen = sorted(rows, key=lambda row: -abs(row[2] - whole))[:MOST_BARS]
     chosen.sort(key=lambda row: (row[2], row[0]))
-    figure = Figure(figsize=(7.5, 0.9 + 0.26 * len(chosen)))
+    figure = Figure(figsize=(4.6, 0.9 + 0.26 * len(chosen)))
     axes = figure.add_subplot()
     values, ends, places = (
         np.array([row[2] for row in chosen]),
