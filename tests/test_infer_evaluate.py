@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_bundles import CHANNELS, LABELS, SKELETON, prepared
+from made_bundles import CHANNELS, LABELS, SKELETON, prepared, untrained
 
 from raysign import schema, store
 from raysign.errors import BundleError, StoreError
@@ -69,6 +69,17 @@ def test_the_page_tells_of_the_data_and_of_who_signs(evaluation, clips_dir):
     counts = card_with(clips_dir, "test")["counts"]
     for split, clips in counts["split"].items():
         assert f'<td>{split}</td><td class="n">{clips}</td>' in page
+
+
+def test_an_evaluation_of_sequences_tells_word_errors_and_blanks_with_intervals(clips_dir, tmp_path):
+    untrained("task.kind=ctc", "model.kind=bilstm").save(tmp_path / "bundle")
+    found = evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
+    blanks = store.read_table(tmp_path / "out" / "predictions.parquet")["blank"].to_numpy()
+    assert found["blank"] == pytest.approx(blanks.mean()) and ((blanks >= 0) & (blanks <= 1)).all()
+    for name in ("wer", "sequence_accuracy", "blank"):
+        low, high = found["intervals"]["clips"][name]
+        assert low <= found[name] <= high
+    assert "word error rate" in (tmp_path / "out" / "results.txt").read_text(encoding="utf-8")
 
 
 def test_evaluation_by_small_and_large_batches_agrees(bundle_dir, clips_dir, tmp_path):

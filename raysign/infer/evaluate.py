@@ -57,7 +57,7 @@ def evaluate(
     files = {
         **pictures,
         "results.txt": text.encode(),
-        "test_result.pkl": results.scores(table),
+        "test_result.pkl": results.scores(table, bundle.labels),
         "report.html": page.encode(),
     }
     for name, content in files.items():

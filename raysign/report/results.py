@@ -7,7 +7,7 @@ import pyarrow as pa
 from sklearn.metrics import classification_report
 
 from raysign.report import metrics, plots
-from raysign.report.tally import NONE, by_probabilities
+from raysign.report.tally import NONE, by_probabilities, probabilities_of
 from raysign.report.words import FIGURES as TITLES
 
 PICTURES = ("confusion_matrix.png", "per_class_f1_scores.png")
@@ -57,11 +57,10 @@ def _by_class(table: pa.Table, labels: list[str]) -> str:
     ))  # fmt: skip
 
 
-def scores(table: pa.Table) -> bytes:
+def scores(table: pa.Table, labels: list[str]) -> bytes:
     """A pickle of clip -> (K,) float32 log-probabilities, as programs around ST-GCN keep the scores of a test.
 
     Logits less a constant of each clip: what is ranked, weighed and added of logits comes out the same.
     """
-    rows = zip(table["id"].to_pylist(), table["probabilities"].to_pylist(), strict=True)
-    least = np.finfo(np.float32).tiny
-    return pickle.dumps({name: np.log(np.maximum(np.array(row, np.float32), least)) for name, row in rows})
+    found = np.log(np.maximum(probabilities_of(table, labels), np.finfo(np.float32).tiny))
+    return pickle.dumps(dict(zip(table["id"].to_pylist(), found, strict=True)))

@@ -32,7 +32,7 @@ class Tally:
         return len(self.truth)
 
     def told(self, figure: str) -> int:
-        """The clips of which a figure is."""
+        """How many clips a figure is of."""
         return int((self.parts[figure][1] > 0 if figure in self.parts else self.truth != NONE).sum())
 
     def take(self, rows: np.ndarray) -> "Tally":
