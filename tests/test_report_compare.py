@@ -150,8 +150,8 @@ def test_tables_without_optional_columns_are_read_and_those_of_something_else_re
     pq.write_table(table.drop_columns(["decoded", "predicted_category", "blank"]), tmp_path / "older.parquet")
     assert found(tmp_path / "older.parquet", other)[0]["figures"] == found(one, other)[0]["figures"]
     others = {
-        "gloss": table.drop_columns(["gloss"]), "none": table.slice(0, 0),
-        "predictions": table.set_column(1, "gloss", pa.array(range(len(table)))),
+        "without gloss": table.drop_columns(["gloss"]), "no clip": table.slice(0, 0),
+        "no predictions": table.set_column(1, "gloss", pa.array(range(len(table)))),
     }  # fmt: skip
     for words, strange in others.items():
         pq.write_table(strange.replace_schema_metadata(), tmp_path / "strange.parquet")

@@ -41,11 +41,8 @@ class Evaluation:
 
 def read(place: Path) -> Evaluation:
     """An evaluation's folder, that of all results of a config, or a predictions.parquet. StoreError for none."""
-    tried = (
-        [place]
-        if place.suffix == ".parquet"
-        else [place / "predictions.parquet", place / "evaluation/predictions.parquet"]
-    )
+    below = [place / "predictions.parquet", place / "evaluation" / "predictions.parquet"]
+    tried = [place] if place.suffix == ".parquet" else below
     file = next((file for file in tried if store.exists(file)), None)
     if file is None:
         raise StoreError(
@@ -62,21 +59,19 @@ def read(place: Path) -> Evaluation:
 
 def _predictions(table: pa.Table, file: Path) -> pa.Table:
     """The COLUMNS of PREDICTIONS by id; optional ones, which older tables lack, are null. StoreError for others."""
-    step = "run `raysign evaluate` again"
+    strange = f"{remote.shown(file)}: found no predictions (%s), expected some; run `raysign evaluate` again"
+    empty, columns = pa.nulls(len(table)), {}
     try:
-        columns = {
-            name: (table[name] if name in table.column_names else pa.nulls(len(table))).cast(
-                PREDICTIONS.field(name).type
-            )
-            for name in COLUMNS
-        }
+        for name in COLUMNS:
+            column = table[name] if name in table.column_names else empty
+            columns[name] = column.cast(PREDICTIONS.field(name).type)
     except pa.ArrowException as error:
-        raise StoreError(f"{remote.shown(file)}: found no predictions ({error}); {step}") from None
+        raise StoreError(strange % error) from None
+    if not len(table):
+        raise StoreError(strange % "no clip")
     for name in NEEDED:
-        if columns[name].null_count or not len(table):
-            raise StoreError(
-                f"{remote.shown(file)}: found clips without {name!r}, or none, expected predictions; {step}"
-            )
+        if columns[name].null_count:
+            raise StoreError(strange % f"clips without {name}")
     return pa.table(columns).sort_by("id")
 
 
@@ -136,10 +131,9 @@ def _paired(first: Evaluation, other: Evaluation) -> tuple[list[pa.Table], list[
                 f"{where}: clip {name}: found {' '.join(a)!r} and {' '.join(b)!r}, expected one label; "
                 "prepare both of the same landmarks"
             )
-    notes = []
-    if first.about["clips"] != other.about["clips"]:
-        notes.append("The clips were prepared or divided in two ways: see that none of them was trained on in one.")
-    return tables, notes
+    several = len({one.about["clips"] for one in (first, other)} - {None}) > 1
+    note = "The clips were prepared or divided in two ways: see that none of them was trained on in one."
+    return tables, [note] if several else []
 
 
 # ---------------------------------------------------------------- figures

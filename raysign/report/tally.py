@@ -115,7 +115,7 @@ def by_probabilities(table: pa.Table, labels: list[str]) -> Tally:
 
 def by_top(table: pa.Table) -> Tally:
     """Of a PREDICTIONS table alone, whatever its bundle's labels: clips are ranked as far as the column `top` goes."""
-    single = singles(table)
+    single = np.array([len(gloss) == 1 for gloss in table["gloss"].to_pylist()], bool)
     rows = table.select(["gloss", "predicted", "top"]).filter(pa.array(single))
     answers, likeliest = rows["predicted"].to_pylist(), rows["top"].to_pylist()
     glosses = [gloss for (gloss,) in rows["gloss"].to_pylist()]
