@@ -39,7 +39,7 @@ def page(
 
 
 def _groups(figures: dict) -> dict:
-    """What the page says of signers and lengths: tables, and a picture of the first of SHARES that is told."""
+    """What the page says of signers and lengths: tables, and a picture of word errors, else of the first of SHARES."""
     told, per_signer = figures["intervals"], figures["per_signer"]
     first = next(name for name in ("wer", *SHARES) if name in figures)
     rows = [

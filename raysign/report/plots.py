@@ -158,7 +158,7 @@ def reliability(rows: list[dict]) -> bytes:
     x, y, counts = (np.array([row[name] for row in rows]) for name in ("confidence", "right", "count"))
     axes.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle="--")
     axes.plot(x, y, color=_BLUE, linewidth=1)
-    axes.scatter(x, y, s=20 + 300 * counts / counts.sum(), color=_BLUE, alpha=0.8, linewidths=0)
+    axes.scatter(x, y, s=20 + 300 * counts / counts.sum(), color=_BLUE, alpha=0.8, linewidths=0, clip_on=False)
     axes.set(xlim=(0, 1.03), ylim=(-0.03, 1.06), aspect="equal")
     axes.set_title("Share that is right at each confidence", fontsize=10, color=INK)
     axes.set_xlabel("confidence", fontsize=8, color=INK)

@@ -39,7 +39,7 @@ def overall(figures: dict) -> str:
         if name in figures:
             ends = [told[over][name] for over in ("clips", "signers") if name in told.get(over, {})]
             lines.append(
-                "   ".join([f"{title:18} {figures[name]:.4f}", *(f"{low:.4f} to {high:.4f}" for low, high in ends)])
+                "   ".join([f"{title:22} {figures[name]:.4f}", *(f"{low:.4f} to {high:.4f}" for low, high in ends)])
             )
     return "\n".join(lines) + "\n"
 
