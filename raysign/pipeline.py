@@ -128,6 +128,8 @@ def evaluate(config: Config) -> dict:
     from raysign.infer import evaluate as scoring
     from raysign.learn import bundle as bundles
     from raysign.learn import distribute, tracking
+    from raysign.report import results
+    from raysign.report.metrics import scalars
 
     _require_bundles(config)
     clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
@@ -142,7 +144,8 @@ def evaluate(config: Config) -> dict:
     figures = scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
     training = bundles.training_of(bundle, figures["training"])
     if config.mlflow.enabled and training:
-        tracking.evaluated(config, training, split, figures, [out / "report.html", out / "metrics.json"])
+        files = [out / name for name in results.LOOKED_AT if store.exists(out / name)]
+        tracking.evaluated(config, training, split, scalars(figures), files)
     return figures
 
 

@@ -76,6 +76,7 @@ PREDICTIONS = _schema(
         # null where the recogniser's task does not tell
         "decoded": pa.list_(pa.string()),  # the glosses of the clip, one after the other
         "predicted_category": pa.string(),
+        "blank": pa.float32(),  # share of frames whose likeliest symbol is the blank
     },
 )
 

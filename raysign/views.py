@@ -97,6 +97,14 @@ def _prepared(config: Config, known: list) -> Path | None:
     return plan.directory if store.shards(plan.directory) else None
 
 
+def compare(places: list[Path]) -> list[dict]:
+    """Evaluations compared with the first of them, see report.compare.compare. places: as report.compare.read has."""
+    from raysign.report import compare as comparing
+
+    first, *others = (comparing.read(place) for place in places)
+    return comparing.compare(first, others)
+
+
 def analyze(places: list[Path], out: Path) -> list[str]:
     """Draw the curves of the trainings at some places (see report.training.found); returns a line on each of them."""
     from raysign.report import training

@@ -23,10 +23,10 @@ def settings(*arguments: str) -> config.Config:
     return config.load([*small, *arguments], base=tree)
 
 
-def untrained() -> bundles.Bundle:
+def untrained(*arguments: str) -> bundles.Bundle:
     """A small untrained recogniser."""
     torch.manual_seed(0)
-    tree = settings()
+    tree = settings(*arguments)
     network = build(tree, SKELETON, CHANNELS, Labels(LABELS)).eval()
     return bundles.Bundle(tree, SKELETON, Labels(LABELS), CHANNELS, network, {"extractor": "made up"})
 

@@ -2,15 +2,27 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
-from made_bundles import CHANNELS, LABELS, SKELETON, prepared
+from made_bundles import CHANNELS, LABELS, SKELETON, prepared, untrained
 
 from raysign import schema, store
 from raysign.errors import BundleError, StoreError
-from raysign.infer.evaluate import evaluate
+from raysign.infer.evaluate import card_with, evaluate
 from raysign.learn import bundle as bundles
 from raysign.learn.labels import Labels
+from raysign.report import mistakes, results
+from raysign.sources import _plain_pickle
+
+
+@pytest.fixture(scope="module")
+def evaluation(bundle_dir, clips_dir, tmp_path_factory) -> Path:
+    """What an evaluation leaves."""
+    place = tmp_path_factory.mktemp("evaluation")
+    evaluate(bundle_dir, clips_dir, "test", place)
+    return place
 
 
 def test_evaluation_scores_each_clip_of_the_split_once(bundle_dir, clips_dir, tmp_path):
@@ -23,6 +35,51 @@ def test_evaluation_scores_each_clip_of_the_split_once(bundle_dir, clips_dir, tm
     assert json.loads((tmp_path / "metrics.json").read_text()) == found
     assert "tiny on test clips" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not list(tmp_path.glob(".*"))
+
+
+def test_evaluation_leaves_text_pictures_and_scores_that_say_what_the_predictions_say(evaluation):
+    found = store.read_json(evaluation / "metrics.json")
+    table = store.read_table(evaluation / "predictions.parquet")
+    text = (evaluation / "results.txt").read_text(encoding="utf-8")
+    assert all(f"{found[name]:.4f}" in text for name in ("top1", "top1_per_class", "macro_f1"))
+    assert "recall  f1-score   support" in text
+    for name in results.PICTURES:
+        assert (evaluation / name).read_bytes().startswith(b"\x89PNG")
+    scores = _plain_pickle.load(evaluation / "test_result.pkl")
+    assert list(scores) == table["id"].to_pylist()
+    for row, told in zip(table["probabilities"].to_pylist(), scores.values(), strict=True):
+        assert told.dtype == np.float32 and np.exp(told) == pytest.approx(row, abs=1e-6)
+
+
+def test_the_worst_mistakes_are_drawn_beside_a_training_clip_of_what_they_were_taken_for(evaluation, bundle, clips_dir):
+    table = store.read_table(evaluation / "predictions.parquet")
+    rows = mistakes.drawn(table, clips_dir, bundle)
+    about = {row["id"]: row for row in store.read_columns(clips_dir, "id", "gloss", "split").to_pylist()}
+    assert 0 < len(rows) <= mistakes.MOST
+    for row in rows:
+        like = about[row["like"]]
+        assert like["gloss"] == [row["answer"]] != about[row["id"]]["gloss"] and like["split"] == "train"
+        assert row["picture"].startswith(b"\x89PNG")
+
+
+def test_the_page_tells_of_the_data_and_of_who_signs(evaluation, clips_dir):
+    page = (evaluation / "report.html").read_text(encoding="utf-8")
+    for words in ("In quarantine", "signers, train", "Worst mistakes", "Can its confidence be believed?"):
+        assert words.lower() in page.lower()
+    counts = card_with(clips_dir, "test")["counts"]
+    for split, clips in counts["split"].items():
+        assert f'<td>{split}</td><td class="n">{clips}</td>' in page
+
+
+def test_an_evaluation_of_sequences_tells_word_errors_and_blanks_with_intervals(clips_dir, tmp_path):
+    untrained("task.kind=ctc", "model.kind=bilstm").save(tmp_path / "bundle")
+    found = evaluate(tmp_path / "bundle", clips_dir, "test", tmp_path / "out")
+    blanks = store.read_table(tmp_path / "out" / "predictions.parquet")["blank"].to_numpy()
+    assert found["blank"] == pytest.approx(blanks.mean()) and ((blanks >= 0) & (blanks <= 1)).all()
+    for name in ("wer", "sequence_accuracy", "blank"):
+        low, high = found["intervals"]["clips"][name]
+        assert low <= found[name] <= high
+    assert "word error rate" in (tmp_path / "out" / "results.txt").read_text(encoding="utf-8")
 
 
 def test_evaluation_by_small_and_large_batches_agrees(bundle_dir, clips_dir, tmp_path):

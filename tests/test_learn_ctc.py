@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from raysign import schema
 from raysign.errors import TrainError
 from raysign.learn import loop
 from raysign.learn.labels import Labels
 from raysign.learn.tasks import _decoding, ctc
-from raysign.report import metrics
+from raysign.report import tally
 
 LABELS = Labels(["a", "b", "c"])
 
@@ -219,14 +220,16 @@ def test_metrics_count_what_is_decoded():
     assert found["silent"].tolist() == [0, 1, 0]
 
 
-def test_the_word_error_rate_of_a_training_is_that_of_an_evaluation():
+def test_word_errors_and_blanks_of_a_training_are_those_of_an_evaluation():
     made, logits = told(lengths=(6, 5, 4, 6), decoder="greedy")
     table = clips(["a", "b", "c", "a"], ["b", "c"], ["c", "a"], ["b", "a", "b"])
     sums = made.sums(logits, ctc.targets(table, LABELS))
     found = loop._averaged({name: value.sum() for name, value in sums.items()}, made, len(table), "val")
-    decoded = pa.array([row["decoded"] for row in made.told(logits)], pa.list_(pa.string()))
+    rows = [{**row, **more} for row, more in zip(table.to_pylist(), made.told(logits), strict=True)]
+    scored = tally.by_top(schema.to_table(rows, schema.PREDICTIONS)).shares(np.ones((1, len(rows))))
     assert set(found) == {f"val/{name}" for name in made.METRICS}
-    assert found["val/wer"] == metrics.shares(table.append_column("decoded", decoded), LABELS.glosses)["wer"] > 0
+    assert found["val/wer"] == scored["wer"] > 0
+    assert found["val/blank"] == pytest.approx(scored["blank"][0])
 
 
 @pytest.mark.parametrize(

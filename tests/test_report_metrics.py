@@ -1,5 +1,6 @@
 """The figures of a predictions table: laws, and agreement with scikit-learn."""
 
+import itertools
 import json
 import math
 
@@ -7,11 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import f1_score, top_k_accuracy_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    f1_score,
+    label_ranking_average_precision_score,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from raysign import schema
 from raysign.errors import BundleError, StoreError
-from raysign.report import metrics
+from raysign.report import metrics, tally
 
 
 def predictions(truth, probabilities, labels, signers=None):
@@ -68,6 +75,116 @@ def test_top_k_is_what_scikit_learn_says(classes):
         theirs = top_k_accuracy_score(truth, probabilities, k=k, labels=np.arange(classes))
         assert found[f"top{k}"] == pytest.approx(theirs)
     assert found["top5"] >= found["top1"]
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_means_over_classes_are_what_scikit_learn_says(average):
+    labels, truth, probabilities = drawn(9, 120, 4, tested=6)
+    found = metrics.metrics(predictions(truth, probabilities, labels), labels)
+    predicted = probabilities.argmax(1)
+    theirs = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)  # pyright: ignore[reportArgumentType]
+    assert [found[f"{average}_{name}"] for name in ("precision", "recall", "f1")] == pytest.approx(list(theirs[:3]))
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+def test_top_k_per_class_is_the_mean_over_the_classes_with_clips():
+    labels, truth, probabilities = drawn(9, 120, 6, tested=7)
+    found = metrics.metrics(predictions(truth, probabilities, labels), labels)
+    assert found["top1_per_class"] == pytest.approx(balanced_accuracy_score(truth, probabilities.argmax(1)))
+    order = np.argsort(-probabilities, axis=1)
+    for k in (3, 5):
+        hits = (order[:, :k] == truth[:, None]).any(axis=1)
+        assert found[f"top{k}_per_class"] == pytest.approx(np.mean([hits[truth == i].mean() for i in np.unique(truth)]))
+
+
+def test_mean_reciprocal_rank_is_what_scikit_learn_says():
+    labels, truth, probabilities = drawn(12, 80, 7)
+    theirs = label_ranking_average_precision_score(np.eye(12)[truth], probabilities)
+    assert metrics.metrics(predictions(truth, probabilities, labels), labels)["mrr"] == pytest.approx(theirs)
+
+
+def test_calibration_is_the_distance_of_confidence_and_share_right_over_all_clips():
+    confidence = np.array([0.95, 0.91, 0.93, 0.55, 0.51, 1.0])
+    right = np.array([True, True, False, True, False, True])
+    error, rows = metrics.calibration(confidence, right)
+    assert [(row["low"], row["count"], row["right"]) for row in rows] == [(0.5, 2, 0.5), (0.9, 4, 0.75)]
+    assert error == pytest.approx((2 * abs(0.53 - 0.5) + 4 * abs(0.9475 - 0.75)) / 6, abs=1e-6)
+
+
+def test_who_is_as_sure_as_right_has_no_calibration_error():
+    error, _ = metrics.calibration(np.full(10, 0.8), np.arange(10) < 8)
+    assert error == 0
+
+
+def numbers(found, weights=None) -> dict[str, float]:
+    """The figures of a tally, each clip counted once or as often as the weights say."""
+    weights = np.ones(len(found)) if weights is None else weights.astype(float)
+    return {name: float(values[0]) for name, values in found.figures(weights[None]).items()}
+
+
+@given(st.integers(2, 6), st.integers(1, 30), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_a_clip_that_counts_twice_is_two_clips(classes, count, seed):
+    labels, truth, probabilities = drawn(classes, count, seed)
+    weights = np.random.default_rng(seed).integers(0, 3, count)
+    weights[0] = 1
+    found = tally.by_probabilities(predictions(truth, probabilities, labels), labels)
+    repeated = found.take(np.repeat(np.arange(count), weights))
+    assert numbers(found, weights) == pytest.approx(numbers(repeated))
+
+
+def test_the_order_of_clips_changes_nothing():
+    labels, truth, probabilities = drawn(6, 50, 1)
+    table = predictions(truth, probabilities, labels, [f"s{i % 4}" for i in range(50)])
+    assert metrics.metrics(table, labels) == metrics.metrics(
+        table.take(np.random.default_rng(0).permutation(50)), labels
+    )
+
+
+def test_what_the_column_top_tells_is_what_the_probabilities_tell():
+    labels, truth, probabilities = drawn(9, 60, 3)
+    table = predictions(truth, probabilities, labels)
+    one, other = numbers(tally.by_probabilities(table, labels)), numbers(tally.by_top(table))
+    assert {name: one[name] for name in other} == pytest.approx(other)
+    assert set(one) - set(other) == {"mrr"}
+
+
+def test_lengths_divide_the_clips_into_bins_that_say_their_bounds():
+    labels, truth, probabilities = drawn(4, 41, 9)
+    rows = predictions(truth, probabilities, labels).to_pylist()
+    for i, row in enumerate(rows):
+        row["frames"] = 10 + i * i // 7
+    found = metrics.metrics(schema.to_table(rows, schema.PREDICTIONS), labels)
+    bounds = [row["frames"] for row in found["per_length"]]
+    assert [bounds[0][0], bounds[-1][1]] == [10, max(row["frames"] for row in rows)]
+    assert all(low <= high < following for (low, high), (following, _) in itertools.pairwise(bounds))
+    assert sum(row["count"] for row in found["per_length"]) == 41 and len(bounds) == metrics.LENGTHS
+    assert sum(row["top1"] * row["count"] for row in found["per_length"]) == pytest.approx(41 * found["top1"])
+
+
+def test_each_figure_lies_in_its_interval_and_that_of_new_signers_is_no_narrower():
+    labels, truth, probabilities = drawn(5, 90, 2)
+    probabilities = probabilities + np.eye(5)[truth] / 2
+    table = predictions(
+        truth, probabilities / probabilities.sum(1, keepdims=True), labels, [f"s{i % 3}" for i in range(90)]
+    )
+    found = metrics.metrics(table, labels)
+    told = found["intervals"]
+    assert set(told["clips"]) == set(told["signers"]) >= {"top1", "top1_per_class", "macro_f1", "mrr"}
+    for name, (low, high) in told["clips"].items():
+        assert 0 <= told["signers"][name][0] <= low <= found[name] <= high <= told["signers"][name][1] <= 1
+    assert all(told["per_signer"][name]["top1"][0] <= row["top1"] for name, row in found["per_signer"].items())
+    assert len(told["per_length"]) == len(found["per_length"])
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_numbers_for_a_tracker_are_the_figures_and_the_ends_of_their_intervals():
+    labels, truth, probabilities = drawn(5, 30, 2)
+    found = metrics.metrics(predictions(truth, probabilities, labels, [f"s{i % 3}" for i in range(30)]), labels)
+    numbers = metrics.scalars(found)
+    assert numbers["top1_low"] <= numbers["top1"] == found["top1"] <= numbers["top1_high"]
+    assert numbers["macro_f1_signers_high"] == found["intervals"]["signers"]["macro_f1"][1]
+    assert all(isinstance(value, float) for value in numbers.values())
 
 
 def test_top5_of_fewer_than_five_classes_is_one():

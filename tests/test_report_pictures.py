@@ -8,7 +8,7 @@ import pytest
 from test_report_metrics import drawn, predictions, sequences
 
 from raysign.learn.tasks import two_heads
-from raysign.report import html, plots
+from raysign.report import html, plots, results
 from raysign.report.metrics import metrics
 
 NAMES = [
@@ -48,7 +48,8 @@ def page(classes=9, count=40, names=NAMES, **more) -> str:
 
 def of(table, labels, **more) -> str:
     """The page of a table."""
-    return html.page(table, labels, metrics(table, labels), title="a title", **more)
+    figures = metrics(table, labels)
+    return html.page(table, labels, figures, results.pictures(table, labels, figures), title="a title", **more)
 
 
 @pytest.mark.parametrize("classes", [1, 2, 16, 90])
@@ -133,7 +134,7 @@ def test_the_page_loads_nothing():
     text = page(epochs=[{"epoch": 0, "train/loss": 1.0}], config="a: http://example.org")
     loads = Loads()
     loads.feed(text)
-    assert len(loads.found) == 3
+    assert len(loads.found) == 4
     assert all(found.startswith("data:image/png;base64,") for found in loads.found)
     assert not {"script", "link", "iframe", "object", "form"} & set(loads.tags)
     assert not re.search(r"url\(|@import", text)

@@ -75,6 +75,23 @@ def analyze(where: tuple[str, ...], out: Path | None):
     click.echo(f"picture: {remote.shown(out)}")
 
 
+@main.command()
+@click.argument("first")
+@click.argument("others", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="one JSON object instead of a table")
+@plain_errors
+def compare(first: str, others: tuple[str, ...], as_json: bool):
+    """Is one recogniser better than another? The OTHERS against the FIRST, clip by clip.
+
+    Each is a folder of results, its evaluation, or a predictions.parquet, of the same clips.
+    """
+    from raysign import remote, views
+    from raysign.report.compare import words
+
+    found = views.compare([remote.place(word) for word in (first, *others)])
+    click.echo(json.dumps({"comparisons": found}, ensure_ascii=False) if as_json else words(found))
+
+
 _PRICE = click.FloatRange(min=0)
 
 

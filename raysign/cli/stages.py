@@ -73,7 +73,7 @@ def tune(config, resume: bool):
 
 @verb()
 def evaluate(config):
-    """Score the bundle: predictions.parquet, metrics.json and report.html."""
+    """Score the bundle: a page, figures with confidence intervals, predictions, pictures and text."""
     from raysign import pipeline
     from raysign.report import words
 

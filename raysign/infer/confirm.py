@@ -7,15 +7,14 @@ import numpy as np
 from raysign import store
 from raysign.errors import StoreError
 from raysign.infer import evaluate
+from raysign.report import intervals, tally
 
-DRAWS = 2000
 SPLIT = "test"
 
 
 def right(predictions) -> dict[str, bool]:
     """Whether each clip of a PREDICTIONS table was told right."""
-    rows = zip(*(predictions[name].to_pylist() for name in ("id", "gloss", "predicted", "decoded")), strict=True)
-    return {clip: gloss == ([predicted] if told is None else told) for clip, gloss, predicted, told in rows}
+    return dict(zip(predictions["id"].to_pylist(), tally.right(predictions), strict=True))
 
 
 def scored(bundle: Path, clips: Path, batch: int) -> dict[str, bool]:
@@ -34,26 +33,29 @@ def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:
     """The shares of clips told right by each of two settings, and their difference, with intervals of 95 %.
 
     best, first: of each seed, whether each clip was told right. Of many draws of as many seeds and as many clips, 95 %
-    have means within an interval (a bootstrap of both; Efron and Tibshirani 1993): it says how far other seeds and
+    have means within an interval (the bootstrap of report.intervals, of both): it says how far other seeds and
     other clips of the same signers would move the figure.
     """
     names = sorted(set.intersection(*(set(clips) for clips in [*best, *first])))
     ours, theirs = (np.array([[clips[name] for name in names] for clips in side], float) for side in (best, first))
-    rng = np.random.default_rng(0)
-    draws = np.empty((DRAWS, 2))
-    for draw in draws:
-        chosen = rng.integers(len(names), size=len(names))
-        for i, side in enumerate((ours, theirs)):
-            draw[i] = side[rng.integers(len(side), size=len(side))][:, chosen].mean()
-    difference = _row(ours.mean() - theirs.mean(), draws[:, 0] - draws[:, 1])
+    rng = np.random.default_rng([intervals.SEED, 1])  # of the seeds; clips are drawn by another one
+
+    def means(clips: np.ndarray) -> dict[str, np.ndarray]:
+        """Of each draw of clips the share told right, by as many seeds of each side, drawn too."""
+        sides = {"best": ours, "first": theirs}
+        seeds = {name: intervals.drawn(rng, len(clips), len(side)) / len(side) for name, side in sides.items()}
+        return {name: (seeds[name] @ side * clips).mean(axis=1) for name, side in sides.items()}
+
+    draws = intervals.draws_of(means, len(names))
+    difference = _row(ours.mean() - theirs.mean(), draws["best"] - draws["first"])
     return {
         "split": SPLIT, "clips": len(names), "seeds": len(best),
-        "best": {**_row(ours.mean(), draws[:, 0]), "each": ours.mean(axis=1).round(4).tolist()},
-        "first": {**_row(theirs.mean(), draws[:, 1]), "each": theirs.mean(axis=1).round(4).tolist()},
+        "best": {**_row(ours.mean(), draws["best"]), "each": ours.mean(axis=1).round(4).tolist()},
+        "first": {**_row(theirs.mean(), draws["first"]), "each": theirs.mean(axis=1).round(4).tolist()},
         "difference": difference,
     }  # fmt: skip
 
 
 def _row(mean: float, draws: np.ndarray) -> dict[str, float]:
-    low, high = np.percentile(draws, [2.5, 97.5])
-    return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    low, high = intervals.between(draws, mean)
+    return {"mean": round(float(mean), 4), "low": round(low, 4), "high": round(high, 4)}

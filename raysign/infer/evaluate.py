@@ -1,6 +1,5 @@
 """A bundle scored on one split of the clips: a table of predictions, figures and a page."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import __version__, schema, store
-from raysign.errors import BundleError, StoreError, in_line, nearest, some
+from raysign.errors import BundleError, StoreError, nearest
+from raysign.infer import about
 from raysign.infer.predictor import Predictor, difference, top
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
-from raysign.learn.history import read_metrics
-from raysign.report import html
+from raysign.report import html, mistakes, results
 from raysign.report.metrics import metrics
 from raysign.skeleton import of_dict
 
@@ -24,7 +23,8 @@ _X = ["x", "persons", "frames", "points", "channels"]
 def evaluate(
     bundle_dir: Path, clips_dir: Path, split: str, out_dir: Path, batch: int = 64, device: str = "auto"
 ) -> dict:
-    """Write predictions.parquet, report.html and, last, metrics.json to `out_dir`; returns the metrics.
+    """Write predictions.parquet, report.html, the files of report.results and, last, metrics.json to `out_dir`; returns
+    the metrics.
 
     The figures are those of report.metrics; beside them `split`, `clips` and `training` (the keys of what was scored)
     and `warnings`, sentences on what makes the figures say less than they seem to.
@@ -39,16 +39,29 @@ def evaluate(
     predictor = Predictor(bundle, device)
     table = pa.concat_tables([_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle)])
     figures = {
-        **metrics(table, bundle.labels), "split": split, "clips": card["key"],
-        "training": bundle.card.get("training"), "raysign": __version__, "warnings": _warnings(bundle, card, split),
+        **metrics(table, bundle.labels),
+        "split": split, "clips": card["key"], "training": bundle.card.get("training"), "raysign": __version__,
+        "warnings": about.warnings(bundle, card, split),
     }  # fmt: skip
+    title = f"{bundle.config.name} on {split} clips"
+    pictures = results.pictures(table, bundle.labels, figures)
     page = html.page(
-        table, bundle.labels, figures, title=f"{bundle.config.name} on {split} clips",
-        about=_about(bundle_dir, bundle, card, split), warnings=figures["warnings"],
-        epochs=epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
+        table, bundle.labels, figures, pictures, title=title, about=about.facts(bundle_dir, bundle, card, split),
+        data=about.data(card), warnings=figures["warnings"], mistakes=mistakes.drawn(table, clips_dir, bundle),
+        epochs=about.epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip
+    text = results.text(table, bundle.labels, figures, title)
     store.write_table(out_dir / "predictions.parquet", table)
-    store.write_bytes(out_dir / "report.html", page.encode())
+    for name in set(results.PICTURES) - set(pictures):  # of another bundle that was scored here
+        store.unlink(out_dir / name)
+    files = {
+        **pictures,
+        "results.txt": text.encode(),
+        "test_result.pkl": results.scores(table, bundle.labels),
+        "report.html": page.encode(),
+    }
+    for name, content in files.items():
+        store.write_bytes(out_dir / name, content)
     store.write_json(out_dir / "metrics.json", figures)
     return figures
 
@@ -86,11 +99,11 @@ def _shards_of(clips_dir: Path, split: str, bundle: Bundle) -> Iterator[pa.Table
     """The split's rows of each shard that has any, all columns. BundleError naming a gloss that is no label."""
     labels, known = bundle.labels, set(bundle.labels)
     for path in store.shards(clips_dir):
-        about = store.read_table(path, ["id", "gloss", "split"])
-        chosen = np.array([name == split for name in about["split"].to_pylist()], bool)
+        rows = store.read_table(path, ["id", "gloss", "split"])
+        chosen = np.array([name == split for name in rows["split"].to_pylist()], bool)
         if not chosen.any():
             continue
-        for clip, gloss in zip(*(about.filter(chosen)[name].to_pylist() for name in ("id", "gloss")), strict=True):
+        for clip, gloss in zip(*(rows.filter(chosen)[name].to_pylist() for name in ("id", "gloss")), strict=True):
             if unknown := [word for word in gloss if word not in known]:
                 near = nearest(unknown[0], labels)
                 step = "train on clips of it too, or leave its clips out"
@@ -111,67 +124,3 @@ def _scored(predictor: Predictor, clips: pa.Table, batch: int) -> pa.Table:
         more = {"predicted": name, "confidence": confidence, "top": [label for label, _ in likeliest]}
         rows.append({**who, **more, **columns, "probabilities": row})
     return schema.to_table(rows, schema.PREDICTIONS)
-
-
-# ---------------------------------------------------------------- what the page says
-
-
-def epochs_of(bundle_dir: Path, bundle: Bundle) -> list[dict]:
-    """Training's figures by epoch, where its folder is still there."""
-    folder = bundles.training_of(bundle_dir, bundle.card.get("training"))
-    return read_metrics(folder) if folder else []
-
-
-def _about(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tuple[str, str]]:
-    counts, division = card["counts"], card.get("split", {})
-    signers = [name for name, row in counts.get("signer", {}).items() if row.get(split)]
-    sizes = ", ".join(f"{name} {count}" for name, count in counts.get("split", {}).items())
-    dropped = "; ".join(f"{count} ({reason})" for reason, count in card["dropped"].items()) or "none"
-    best = bundle.card.get("metrics") or {}
-    kept = ", ".join(f"{name} {best[name]:.3f}" for name in sorted(best) if name.startswith("val/"))
-    trained = f"epoch {bundle.card.get('epoch', '?')} of {bundle.config.train.epochs}" + (f" ({kept})" if kept else "")
-    if "imported" in bundle.card:
-        trained = "elsewhere: {file}, sha256 {sha256}".format(**bundle.card["imported"])
-    rows = [
-        ("bundle", str(bundle_dir)),
-        ("trained", trained),
-        ("clips", f"{card['key']}: {sizes}"),
-        ("split", f"{split}, divided by {division.get('kind', '?')}"),
-        ("signers tested", ", ".join(signers)),
-        ("dropped clips", dropped),
-        (
-            "recipe",
-            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {in_line(card['channels'])}",
-        ),
-        ("model", f"{bundle.config.model.kind}, {sum(p.numel() for p in bundle.network.parameters()):,} weights"),
-        ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),
-    ]
-    return [(name, value) for name, value in rows if value]
-
-
-def _warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
-    """What makes the figures say less than they seem to."""
-    found = [note[:1].upper() + note[1:] + "." for note in card.get("split", {}).get("notes", [])]
-    tested = sum(1 for counts in card["counts"].get("gloss", {}).values() if counts.get(split))
-    if tested < len(bundle.labels):
-        found.append(f"Only {tested} of {len(bundle.labels)} glosses have a clip in {split}.")
-    if dropped := sum(card["dropped"].values()):
-        found.append(f"{dropped} clip(s) could not be used: see the card and the quarantine table.")
-    if "imported" in bundle.card:
-        return [*found, "The weights were trained elsewhere: whether these clips were among those is not known."]
-    leaks = card.get("leaks", {}).get(split, {})
-    if signers := leaks.get("signers"):
-        who = some(signers, 8)
-        found.append(f"Signers seen in training: {who}. Expect lower figures on people the recogniser has never seen.")
-    if clips := leaks.get("clips"):
-        found.append(f"{clips} pair(s) of equal clips, one in training and one here: the figures are too high.")
-    by_signer = card.get("split", {}).get("kind") == "signer"  # one file may well hold the clips of many signers
-    if (files := leaks.get("files")) and not by_signer:
-        found.append(f"{files} file(s) with clips in training and here: neighbouring clips may be near copies.")
-    if split == "train":
-        found.append("These are the clips it was trained on: the figures say nothing of new ones.")
-    elif split == "val":
-        found.append("These clips chose the best epoch: figures on new ones will be a little lower.")
-    if bundle.card.get("clips") not in (None, card["key"]):
-        found.append("The bundle was trained on other clips than these: whether the two overlap is not known.")
-    return found

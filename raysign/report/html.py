@@ -7,40 +7,62 @@ from pathlib import Path
 import jinja2
 import pyarrow as pa
 
-from raysign.report import metrics, plots
+from raysign.report import metrics, plots, tally
+from raysign.report.words import FIGURES as TITLES
 
 SHARES = {"top1": "top-1", "category_top1": "category", "wer": "word errors", "sequence_accuracy": "sequences right"}
 MOST_WRONG = 200  # wrong clips listed; predictions.parquet has them all
 
 
 def page(
-    table: pa.Table, labels: list[str], figures: dict, *, title: str, about: Sequence[tuple[str, str]] = (),
-    warnings: Sequence[str] = (), epochs: Sequence[dict] = (), config: str = "",
+    table: pa.Table, labels: list[str], figures: dict, pictures: dict[str, bytes], *, title: str,
+    about: Sequence[tuple[str, str]] = (), data: dict | None = None, warnings: Sequence[str] = (),
+    mistakes: Sequence[dict] = (), epochs: Sequence[dict] = (), config: str = "",
 ) -> str:  # fmt: skip
     """The report of a PREDICTIONS table as HTML.
 
-    figures: those of metrics.metrics of this table. about: what was evaluated, as names and values. warnings: what a
-    reader must know before believing the figures. epochs: training's figures, one mapping an epoch (see
-    plots.training_curves). config: the config as YAML.
+    figures, pictures: those of metrics.metrics and of results.pictures of this table. about: what was evaluated, as
+    names and values. data: `splits`, rows of the same columns, and `facts`, names and values. warnings: what a reader
+    must know before believing the figures. mistakes: as of mistakes.drawn. epochs: training's figures, one mapping an
+    epoch (see plots.training_curves). config: the config as YAML.
     Everything is escaped.
     """
-    wrong, drawn = wrong_clips(table), plots.training_curves(list(epochs))
+    wrong, curves = wrong_clips(table), plots.training_curves(list(epochs))
     return template("report.html").render(
-        title=title, about=list(about), warnings=list(warnings), config=config, figures=figures,
-        **(_classes(table, labels, figures["per_class"]) if "per_class" in figures else {}),
-        columns=[(name, title) for name, title in SHARES.items() if name in figures],
-        edits=metrics.edits(table) if metrics.tells(table, "decoded") else [],
-        wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=picture(drawn) if drawn else None,
+        title=title, about=list(about), data=data, warnings=list(warnings), config=config, figures=figures,
+        **(_classes(table, labels, figures) if pictures else {}), **_groups(figures),
+        **{name.partition(".")[0]: picture(drawn) for name, drawn in pictures.items()},
+        edits=metrics.edits(table) if tally.tells(table, "decoded") else [],
+        mistakes=[{**row, "picture": picture(row["picture"])} for row in mistakes],
+        wrong=wrong[:MOST_WRONG], wrong_count=len(wrong), curves=picture(curves) if curves else None,
     )  # fmt: skip
 
 
-def _classes(table: pa.Table, labels: list[str], per_class: dict[str, dict]) -> dict:
+def _groups(figures: dict) -> dict:
+    """What the page says of signers and lengths: tables, and a picture of word errors, else of the first of SHARES."""
+    told, per_signer = figures["intervals"], figures["per_signer"]
+    first = next(name for name in ("wer", *SHARES) if name in figures)
+    rows = [
+        (signer, row["count"], row[first], told["per_signer"][signer][first])
+        for signer, row in per_signer.items()
+        if first in row
+    ]
+    return {
+        "columns": [(name, title) for name, title in SHARES.items() if name in figures], "titles": list(TITLES.items()),
+        "signers": [(name, row, told["per_signer"][name]) for name, row in per_signer.items()],
+        "lengths": list(zip(figures["per_length"], told["per_length"], strict=True)),
+        "signers_drawn": picture(plots.signers(rows, figures[first], SHARES[first])) if len(rows) > 1 else None,
+    }  # fmt: skip
+
+
+def _classes(table: pa.Table, labels: list[str], figures: dict) -> dict:
     """What the page says of glosses one by one."""
-    matrix = metrics.confusion(table, labels)
+    matrix, per_class = metrics.confusion(table, labels), figures["per_class"]
     return {
         "classes": [{"number": i + 1, "gloss": gloss, **row} for i, (gloss, row) in enumerate(per_class.items())],
-        "pairs": metrics.confused_pairs(matrix, labels), "confusion": picture(plots.confusion_matrix(matrix, labels)),
-        "f1": picture(plots.class_f1(per_class)), "numbered": any(plots.undrawable(gloss) for gloss in labels),
+        "pairs": metrics.confused_pairs(matrix, labels),
+        "reliability": picture(plots.reliability(figures["reliability"])),
+        "numbered": any(plots.undrawable(gloss) for gloss in labels),
     }  # fmt: skip
 
 
@@ -80,12 +102,12 @@ def wrong_clips(table: pa.Table) -> list[dict]:
     The most confident mistakes come first, of sentences those with the most edits for each gloss.
     """
     rows = table.select(["id", "gloss", "signer", "predicted", "confidence", "top"]).to_pylist()
-    told = metrics.tells(table, "decoded")
+    told = tally.tells(table, "decoded")
     answers = table["decoded"].to_pylist() if told else [[row["predicted"]] for row in rows]
     wrong = [
         {
             **row, "gloss": " ".join(row["gloss"]), "answer": " ".join(answer),
-            "gravity": metrics.distance(row["gloss"], answer) / len(row["gloss"]) if told else row["confidence"],
+            "gravity": tally.distance(row["gloss"], answer) / len(row["gloss"]) if told else row["confidence"],
         }
         for row, answer in zip(rows, answers, strict=True)
         if row["gloss"] != answer
@@ -103,5 +125,11 @@ def template(name: str) -> jinja2.Template:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["share"] = lambda value: f"{value:.3f}"
+    environment.filters["between"] = _between
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     return environment.get_template(name)
+
+
+def _between(ends: Sequence[float], form: str = "share") -> str:
+    low, high = ends
+    return f"{100 * low:.1f} to {100 * high:.1f} %" if form == "percent" else f"{low:.3f} to {high:.3f}"

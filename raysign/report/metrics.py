@@ -8,134 +8,150 @@ import pyarrow as pa
 from rapidfuzz.distance import Levenshtein
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from raysign.errors import BundleError, StoreError, nearest
+from raysign.errors import StoreError
+from raysign.report import intervals
+from raysign.report.tally import NONE, Tally, by_probabilities, singles
 
 NO_SIGNER = "(unknown)"
 MOST = 20  # confusions told
+BINS = 10  # of confidence
+LENGTHS = 4  # bins of clips by their lengths
+# with an interval: those whose intervals hold the truth about as often as they say, see docs/evaluation.md
+MAIN = (
+    "top1", "top3", "top5", "top1_per_class", "top3_per_class", "top5_per_class", "mrr", "macro_f1", "wer",
+    "sequence_accuracy", "blank", "category_top1",
+)  # fmt: skip
+OF_GROUPS = ("top1", "category_top1", "wer", "sequence_accuracy")  # told of each signer and length
 
 
-def tells(table: pa.Table, column: str) -> bool:
-    """Whether the task of the recogniser fills an optional column: `decoded` or `predicted_category`."""
-    return column in table.column_names and table[column].null_count < len(table)
+def metrics(table: pa.Table, labels: list[str]) -> dict:
+    """Figures of a PREDICTIONS table, all finite and fit for JSON; the order of its rows changes nothing.
+
+    count; classes (in the bundle), classes_tested (in clips here).
+    Of clips of one gloss, and absent without any: top1, top3, top5, shares of clips with the right one among so many;
+    topK_per_class, the mean of the same over the classes with clips; mrr, the mean of 1 / place of the right one;
+    precision, recall and f1 as scikit-learn has them: macro_, over the classes that occur here as truth or as answer,
+    so that a class without clips does not pull the mean down unless clips of others were taken for it, weighted_, by
+    clips, and per_class {gloss: precision, recall, f1, support} of every label, where 0 stands for 0/0; ece and
+    reliability, see `calibration`.
+    Of sequences: wer, insertions, deletions and substitutions over the glosses of all clips; sequence_accuracy, share
+    of clips whose sequence is right to the last gloss; blank, the mean share of a clip's frames that are told as blank.
+    category_top1: share of the clips of a category of which it is told.
+    per_signer {signer: count and those of OF_GROUPS}; per_length [frames (least, most), count and those of OF_GROUPS].
+    intervals: see `_intervals`.
+    StoreError for an empty table, BundleError for one of other labels.
+    """
+    if not len(table):
+        raise StoreError("predictions: found no rows, expected at least one clip; evaluate a split that has clips")
+    table = table.sort_by("id")
+    found = by_probabilities(table, labels)
+    signers, lengths = _signers(table), _lengths(table)
+    return {
+        "count": len(table), "classes": len(labels),
+        "classes_tested": len({word for gloss in table["gloss"].to_pylist() for word in gloss}),
+        **_plain(found.figures(np.ones((1, len(found))))),
+        **(_of_classes(table, found, labels) if singles(table).any() else {}),
+        "per_signer": {name: _of_group(found, rows) for name, rows in signers.items()},
+        "per_length": [{"frames": bounds, **_of_group(found, rows)} for bounds, rows in lengths],
+        "intervals": _intervals(found, list(signers.values()), [rows for _, rows in lengths], list(signers)),
+    }  # fmt: skip
 
 
-def isolated(table: pa.Table) -> pa.Table:
-    """The rows that can be right or wrong as one gloss: all, but of sequences only those of a single gloss."""
-    if not tells(table, "decoded"):
-        return table
-    return table.filter(pa.array([len(gloss or ()) == 1 for gloss in table["gloss"].to_pylist()], pa.bool_()))
+def scalars(figures: dict) -> dict[str, float]:
+    """The single numbers of `metrics`, and the ends of their intervals as name_low, name_high, name_signers_low, ..."""
+    found = {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
+    for over, suffix in (("clips", ""), ("signers", "_signers")):
+        for name, (low, high) in figures["intervals"].get(over, {}).items():
+            found |= {f"{name}{suffix}_low": low, f"{name}{suffix}_high": high}
+    return found
 
 
-def truth_of(table: pa.Table, labels: list[str]) -> np.ndarray:
-    """(N,) int index into `labels` of each row's gloss. BundleError naming a gloss that is not among them."""
-    place = {gloss: i for i, gloss in enumerate(labels)}
-    for name, gloss in zip(table["id"].to_pylist(), table["gloss"].to_pylist(), strict=True):
-        if not gloss or len(gloss) != 1:
-            raise BundleError(
-                f"{name}: found {len(gloss or [])} glosses, expected 1; give the clip a label to score it"
-            )
-    _check(table, labels)
-    return np.array([place[gloss] for (gloss,) in table["gloss"].to_pylist()], dtype=np.int64)
+def _plain(figures: dict[str, np.ndarray]) -> dict[str, float]:
+    return {name: float(values[0]) for name, values in figures.items()}
 
 
-def _check(table: pa.Table, labels: list[str]) -> None:
-    """BundleError for a row without a gloss, or with one that is no label."""
-    known = set(labels)
-    for name, gloss in zip(table["id"].to_pylist(), table["gloss"].to_pylist(), strict=True):
-        if not gloss:
-            raise BundleError(f"{name}: found no gloss, expected one or more; give the clip a label to score it")
-        if strange := [word for word in gloss if word not in known]:
-            expected = f"one of the bundle's {len(labels)} labels{nearest(strange[0], labels)}"
-            raise BundleError(
-                f"{name}: found gloss {strange[0]!r}, expected {expected}; train on clips of it too, or drop it"
-            )
+def _of_group(found: Tally, rows: np.ndarray) -> dict:
+    part = found.take(rows)
+    figures = _plain(part.shares(np.ones((1, len(part)))))
+    return {"count": len(part), **_chosen(figures, OF_GROUPS)}
 
 
-def probabilities_of(table: pa.Table, labels: list[str]) -> np.ndarray:
-    """(N, K) float32 probabilities in the order of `labels`. BundleError when of other classes, or not finite."""
-    column = table["probabilities"].combine_chunks()
-    lengths = np.unique(column.value_lengths().to_numpy(zero_copy_only=False))
-    if len(table) and lengths.tolist() != [len(labels)]:
-        found = ", ".join(str(length) for length in lengths.tolist())
-        raise BundleError(
-            f"predictions: found {found} classes, expected {len(labels)}; use the bundle they were made with"
-        )
-    values = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), len(labels))
-    if not np.isfinite(values).all():
-        raise BundleError("predictions: found probabilities that are not finite; train again with a lower train.lr")
-    return values
+def _signers(table: pa.Table) -> dict[str, np.ndarray]:
+    """The rows of each signer, as a mask."""
+    signers = np.array([signer or NO_SIGNER for signer in table["signer"].to_pylist()])
+    return {str(name): signers == name for name in np.unique(signers)}
 
 
-def ranks(truth: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(N,) int: how many classes come before the true one, 0 when it is the answer. Ties go to the lower class."""
-    own = probabilities[np.arange(len(truth)), truth][:, None]
-    lower = np.arange(probabilities.shape[1])[None, :] < truth[:, None]
-    return ((probabilities > own) | ((probabilities == own) & lower)).sum(axis=1)
+def _lengths(table: pa.Table) -> list[tuple[list[int], np.ndarray]]:
+    """Clips by their lengths, in as many bins of about as many clips: least and most frames, and the rows."""
+    frames = table["frames"].to_numpy().astype(float)
+    if not np.isfinite(frames).all():
+        return []
+    ends = np.unique(np.quantile(frames, np.arange(1, LENGTHS + 1) / LENGTHS, method="higher"))
+    places = np.searchsorted(ends, frames)
+    bins = [places == place for place in range(len(ends))]
+    return [([int(frames[rows].min()), int(frames[rows].max())], rows) for rows in bins]
 
 
-def top_k(truth: np.ndarray, probabilities: np.ndarray, k: int) -> float:
-    """Share of rows whose true class is among the k likeliest; all of them when there are no more than k classes."""
-    return float((ranks(truth, probabilities) < k).mean())
+def _intervals(found: Tally, signers: list[np.ndarray], lengths: list[np.ndarray], names: list[str]) -> dict:
+    """Where the figures may lie, {figure: [low, high]}: see report.intervals for how they are made.
+
+    clips: of other clips of the same signers. signers: of other signers, where three or more are tested and each clip
+    tells whose it is. per_signer {signer: of other clips of this one}; per_length, in the order of the figures.
+    """
+    clips = _chosen(intervals.of_shares(found, found.figures), MAIN)
+    others = intervals.over_signers(found.figures, found.signers, clips)
+    groups = [found.take(rows) for rows in (*signers, *lengths)]
+    told = [_chosen(intervals.of_shares(part, part.shares), OF_GROUPS) for part in groups]
+    return {
+        **intervals.ABOUT, "clips": clips, **({"signers": _possible(others)} if others else {}),
+        "per_signer": dict(zip(names, told, strict=False)), "per_length": told[len(names) :],
+    }  # fmt: skip
+
+
+def _chosen(figures: dict, names: tuple[str, ...]) -> dict:
+    return {name: figures[name] for name in names if name in figures}
+
+
+def _possible(figures: dict[str, intervals.Interval]) -> dict[str, intervals.Interval]:
+    """Without what a share cannot be; of word errors there may be more than words."""
+    return {name: [max(low, 0.0), high if name == "wer" else min(high, 1.0)] for name, (low, high) in figures.items()}
 
 
 def confusion(table: pa.Table, labels: list[str]) -> np.ndarray:
     """(K, K) int64 counts: row the true class, column the predicted one, both in the order of `labels`."""
-    table = isolated(table)
-    truth, predicted = truth_of(table, labels), probabilities_of(table, labels).argmax(axis=1)
-    return confusion_matrix(truth, predicted, labels=np.arange(len(labels)))
+    found = by_probabilities(table, labels)
+    single = found.truth != NONE
+    return confusion_matrix(found.truth[single], found.predicted[single], labels=np.arange(len(labels)))
 
 
-def metrics(table: pa.Table, labels: list[str]) -> dict:
-    """Figures of a PREDICTIONS table, all finite and fit for JSON.
+def _of_classes(table: pa.Table, found: Tally, labels: list[str]) -> dict:
+    """The figures of clips of one gloss that are no single number."""
+    single = found.truth != NONE
+    confidence = table["confidence"].to_numpy()[single].astype(float)
+    ece, rows = calibration(confidence, found.ranks[single] == 0)
+    per_class = _per_class(found.truth[single], found.predicted[single], labels)
+    return {"per_class": per_class, "ece": ece, "reliability": rows}
 
-    count; classes (in the bundle), classes_tested (in clips here); those of `shares`; top5 (share of clips); macro_f1,
-    the mean F1 over the classes that occur here as truth or as answer, as scikit-learn has it: a class without clips
-    does not pull the mean down unless clips of other classes were taken for it; per_class {gloss: precision, recall,
-    f1, support} of every label, where 0 stands for 0/0; per_signer {signer: count and those of `shares`}. Where
-    sequences are told, top1, top5, macro_f1 and per_class are of the clips of a single gloss, and absent without any.
-    StoreError for an empty table.
+
+def calibration(confidence: np.ndarray, right: np.ndarray) -> tuple[float, list[dict]]:
+    """Expected calibration error (Guo et al., ICML 2017), and of each of BINS bins of confidence that has clips: low,
+    high, count, their mean confidence and the share that is right.
+
+    confidence: (N,) in [0, 1]. right: (N,) bool. The error is the mean distance of the two over all clips. Six digits:
+    the last bits of a confidence depend on which clips a network is given together.
     """
-    if not len(table):
-        raise StoreError("predictions: found no rows, expected at least one clip; evaluate a split that has clips")
-    signers = np.array([signer or NO_SIGNER for signer in table["signer"].to_pylist()])
-    groups = {str(name): table.filter(pa.array(signers == name)) for name in np.unique(signers)}
-    found = {
-        "count": len(table), "classes": len(labels), **shares(table, labels),
-        "classes_tested": len({word for gloss in table["gloss"].to_pylist() for word in gloss}),
-        "per_signer": {name: {"count": len(rows), **shares(rows, labels)} for name, rows in groups.items()},
-    }  # fmt: skip
-    return found | (_of_classes(isolated(table), labels) if len(isolated(table)) else {})
-
-
-def shares(table: pa.Table, labels: list[str]) -> dict[str, float]:
-    """The figures that say most of some clips.
-
-    top1: share of clips of a single gloss that are recognised; category_top1: share of the clips of a category of
-    which it is told; sequence_accuracy: share of clips whose sequence is right to the last gloss; wer: insertions,
-    deletions and substitutions over the glosses of all clips. Those that cannot be told are absent.
-    """
-    found, single = {}, isolated(table)
-    if len(single):
-        found["top1"] = top_k(truth_of(single, labels), probabilities_of(single, labels), 1)
-    if tells(table, "decoded"):
-        _check(table, labels)
-        pairs = list(zip(table["gloss"].to_pylist(), table["decoded"].to_pylist(), strict=True))
-        found["wer"] = sum(distance(gloss, told) for gloss, told in pairs) / sum(len(gloss) for gloss, _ in pairs)
-        found["sequence_accuracy"] = sum(gloss == told for gloss, told in pairs) / len(pairs)
-    if tells(table, "predicted_category"):
-        pairs = zip(table["category"].to_pylist(), table["predicted_category"].to_pylist(), strict=True)
-        if right := [category == told for category, told in pairs if category]:
-            found["category_top1"] = sum(right) / len(right)
-    return found
-
-
-def _of_classes(table: pa.Table, labels: list[str]) -> dict:
-    """The figures of a `metrics` that look at the classes one by one."""
-    truth, probabilities = truth_of(table, labels), probabilities_of(table, labels)
-    predicted = probabilities.argmax(axis=1)
-    per_class, occurring = _per_class(truth, predicted, labels), np.union1d(truth, predicted)
-    macro = float(np.mean([per_class[labels[i]]["f1"] for i in occurring]))
-    return {"top5": top_k(truth, probabilities, 5), "macro_f1": macro, "per_class": per_class}
+    places = np.minimum((confidence.round(6) * BINS).astype(int), BINS - 1)
+    rows = [
+        {
+            "low": place / BINS, "high": (place + 1) / BINS, "count": int((places == place).sum()),
+            "confidence": round(float(confidence[places == place].mean()), 6),
+            "right": float(right[places == place].mean()),
+        }
+        for place in np.unique(places).tolist()
+    ]  # fmt: skip
+    error = sum(row["count"] * abs(row["confidence"] - row["right"]) for row in rows) / len(confidence)
+    return round(error, 6), rows
 
 
 def _per_class(truth: np.ndarray, predicted: np.ndarray, labels: list[str]) -> dict[str, dict]:
@@ -159,11 +175,6 @@ def confused_pairs(matrix: np.ndarray, labels: list[str]) -> list[dict]:
         for i, j in zip(rows, columns, strict=True)
         if wrong[i, j]
     ]
-
-
-def distance(gloss: list[str], decoded: list[str]) -> int:
-    """The least number of insertions, deletions and substitutions that turn one sequence into the other."""
-    return Levenshtein.distance(gloss, decoded)
 
 
 def edits(table: pa.Table, limit: int = MOST) -> list[dict]:

@@ -148,6 +148,51 @@ def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
     axes.set_title(title, fontsize=10, color=INK)
 
 
+# ---------------------------------------------------------------- what to believe
+
+
+def reliability(rows: list[dict]) -> bytes:
+    """PNG of how often answers of a confidence are right: rows as of metrics.calibration, dots by their clips."""
+    figure = Figure(figsize=(5.2, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    x, y, counts = (np.array([row[name] for row in rows]) for name in ("confidence", "right", "count"))
+    axes.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle="--")
+    axes.plot(x, y, color=_BLUE, linewidth=1)
+    axes.scatter(x, y, s=20 + 300 * counts / counts.sum(), color=_BLUE, alpha=0.8, linewidths=0, clip_on=False)
+    axes.set(xlim=(0, 1.03), ylim=(-0.03, 1.06), aspect="equal")
+    axes.set_title("Share that is right at each confidence", fontsize=10, color=INK)
+    axes.set_xlabel("confidence", fontsize=8, color=INK)
+    axes.set_ylabel("right", fontsize=8, color=INK)
+    _plain(axes)
+    return png(figure)
+
+
+def signers(rows: list[tuple[str, int, float, list[float]]], whole: float, title: str) -> bytes:
+    """PNG of a figure of each signer with its interval, lowest first: rows (signer, clips, value, interval).
+
+    whole: the figure of all clips, as a line. Above MOST_BARS: the MOST_BARS signers furthest from it.
+    """
+    chosen = sorted(rows, key=lambda row: -abs(row[2] - whole))[:MOST_BARS]
+    chosen.sort(key=lambda row: (row[2], row[0]))
+    figure = Figure(figsize=(4.6, 0.9 + 0.26 * len(chosen)))
+    axes = figure.add_subplot()
+    values, ends, places = (
+        np.array([row[2] for row in chosen]),
+        np.array([row[3] for row in chosen]).T,
+        np.arange(len(chosen)),
+    )
+    axes.axvline(whole, color="#9aa5b1", linewidth=1, linestyle="--")
+    axes.hlines(places, *ends, color=_BLUE, linewidth=1.6)
+    axes.plot(values, places, "o", color=_BLUE, markersize=5)
+    axes.set_yticks(places, [f"{name_of(i, row[0])} ({row[1]})" for i, row in enumerate(chosen)], **text(8))
+    axes.set_ylim(len(chosen) - 0.4, -0.6)
+    axes.set_xlim(-0.02, max(1.02, float(ends.max()) + 0.02))
+    part = "" if len(chosen) == len(rows) else f", the {len(chosen)} furthest of {len(rows)} from all"
+    axes.set_title(f"{title} of each signer (clips){part}", fontsize=10, color=INK)
+    _plain(axes)
+    return png(figure)
+
+
 # ---------------------------------------------------------------- what is on disk
 
 

@@ -16,7 +16,7 @@ from raysign.errors import ClipError, StoreError, nearest
 from raysign.kinds import kind_module
 from raysign.report.drawing import View
 from raysign.schema import Landmarks, landmarks_of
-from raysign.skeleton import layout
+from raysign.skeleton import Skeleton, layout, text_of
 
 UPWARDS = ("ntu_25", "ntu_25_pyskl", "ntu_edge_24")  # in metres of a depth camera, whose y grows upwards
 
@@ -77,17 +77,27 @@ def views(landmarks: Landmarks, config: Config, upwards: bool = False, row: int 
     except ClipError as error:
         return [raw, View(config.prepare.kind, np.empty((0, 0, 0, 0)), known, (), note=str(error))]
     skeleton, channels = (made(config.prepare, landmarks.layout) for made in (recipe.skeleton, recipe.channels))
-    axes = recipe.axes(config.prepare, landmarks.layout) if hasattr(recipe, "axes") else ("x", "y")
+    changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed), row)
+    stages = ((config.prepare.kind, x), ("augmented", changed))
+    return [raw, *(of_clip(name, clip, config, skeleton, channels, tall) for name, clip in stages)]
+
+
+def of_clip(
+    name: str, x: np.ndarray, config: Config, skeleton: Skeleton, channels: tuple[str, ...], tall: float | None = None
+) -> View:
+    """The picture of a clip (M, T, V, C) that the config's recipe made.
+
+    tall: that of its landmarks, see drawing.View; None when they are not known.
+    """
+    recipe = kind_module("prepare", config.prepare.kind)
+    axes = recipe.axes(config.prepare, text_of(skeleton)) if hasattr(recipe, "axes") else ("x", "y")
+    if tall is None:
+        tall = -1.0 if skeleton.name in UPWARDS else 1.0
     if axes != ("x", "y"):  # the body is turned upright
         tall = -1.0
     elif getattr(config.prepare, "aspect", False):  # y is in units of x already
         tall = math.copysign(1.0, tall)
-    changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed), row)
-    return [
-        raw,
-        View(config.prepare.kind, _unseen_as_nan(x), skeleton, channels[:-1], tall, axes=axes),
-        View("augmented", _unseen_as_nan(changed), skeleton, channels[:-1], tall, axes=axes),
-    ]
+    return View(name, _unseen_as_nan(x), skeleton, channels[:-1], tall, axes=axes)
 
 
 def _augmented(x: np.ndarray, augment: Augment, row: int) -> np.ndarray:

@@ -9,9 +9,13 @@ from raysign import remote
 from raysign.config import Config
 
 FIGURES = {
-    "wer": "word error rate", "sequence_accuracy": "sequences right", "top1": "top-1", "top5": "top-5",
-    "macro_f1": "macro F1", "category_top1": "category",
+    "wer": "word error rate", "sequence_accuracy": "sequences right", "blank": "blank frames", "top1": "top-1",
+    "top3": "top-3", "top5": "top-5", "top1_per_class": "top-1 per class", "top3_per_class": "top-3 per class",
+    "top5_per_class": "top-5 per class", "mrr": "mean reciprocal rank", "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1", "macro_precision": "macro precision", "macro_recall": "macro recall",
+    "ece": "calibration error", "category_top1": "category",
 }  # fmt: skip
+SAID = ("wer", "sequence_accuracy", "top1", "top5", "macro_f1", "category_top1")  # at the end of a command
 
 
 def describe(card: dict, directory: Path) -> str:
@@ -53,7 +57,11 @@ def summary(config: Config, metrics: dict) -> str:
 
     home = config.answers
     bundle = remote.shown(config.evaluate.bundle or home / "bundle")
-    figures = ", ".join(f"{title} {metrics[name]:.3f}" for name, title in FIGURES.items() if name in metrics)
+    told = [_figure(name, metrics) for name in SAID if name in metrics]
+    figures, signers = ", ".join(told), metrics["intervals"].get("signers", {})
+    if name := next((name for name in SAID if name in signers), None):
+        low, high = signers[name]
+        figures += f" (of new signers {FIGURES[name]} {low:.3f} to {high:.3f})"
     lines = [
         f"{config.evaluate.split}: {figures} on {metrics['count']} clips",
         f"report:  {remote.shown(home / 'evaluation' / 'report.html')}",
@@ -64,6 +72,11 @@ def summary(config: Config, metrics: dict) -> str:
         uri = uri_of(config)
         lines.append(f"MLflow:  {uri}" if uri.startswith("http") else f"MLflow:  mlflow ui --backend-store-uri {uri}")
     return "\n".join(lines)
+
+
+def _figure(name: str, metrics: dict) -> str:
+    low, high = metrics["intervals"]["clips"][name]
+    return f"{FIGURES[name]} {metrics[name]:.3f} ({low:.3f} to {high:.3f})"
 
 
 def answer(row: dict) -> str:

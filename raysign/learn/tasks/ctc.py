@@ -93,7 +93,7 @@ class Task(nn.Module):
 
         found, wanted = _decoding.greedy(logits), [tuple(filter(None, row)) for row in targets.tolist()]
         edits = [Levenshtein.distance(a, b) for a, b in zip(found, wanted, strict=True)]
-        real, blank = _real(logits), logits.argmax(2) == 0
+        real = _real(logits)
         as_tensor = torch.tensor(
             [(not n, n, len(w), not f) for n, w, f in zip(edits, wanted, found, strict=True)],
             dtype=torch.float32, device=logits.device,
@@ -101,7 +101,7 @@ class Task(nn.Module):
         return {
             "loss": _likelihood(logits, targets),
             **dict(zip(("top1", "wer", "glosses", "silent"), as_tensor.unbind(1), strict=True)),
-            "blank": (blank & real).sum(1) / real.sum(1).clamp(min=1),
+            "blank": _blanks(logits),
             "short": (real.sum(1) < _least(targets)).float(),
         }
 
@@ -115,13 +115,18 @@ class Task(nn.Module):
         return (logits,)
 
     def told(self, logits: torch.Tensor) -> list[dict]:
-        """The glosses of each clip, as `decoded`; none when the blank is the likeliest."""
+        """The glosses of each clip, as `decoded`; none when the blank is the likeliest. The share of its real frames
+        whose likeliest symbol is the blank, as `blank`.
+        """
         if self.options.decoder == "greedy":
             found = _decoding.greedy(logits)
         else:
             clips = zip(logits, _real(logits), strict=True)
             found = [_decoding.beam(x[real].detach().cpu().numpy(), self.options.beam_width)[0][0] for x, real in clips]
-        return [{"decoded": [self.glosses[symbol - 1] for symbol in sequence]} for sequence in found]
+        return [
+            {"decoded": [self.glosses[symbol - 1] for symbol in sequence], "blank": blank}
+            for sequence, blank in zip(found, _blanks(logits).tolist(), strict=True)
+        ]
 
     def watch(self, metrics: dict[str, float]) -> None:
         """Warn, once, when for some epochs hardly anything but the blank was told.
@@ -145,6 +150,12 @@ class Task(nn.Module):
 def _real(logits: torch.Tensor) -> torch.Tensor:
     """(B, T) bool: the frames that `Task.forward` did not fill in."""
     return (logits[..., 1:] != NEVER).any(2)
+
+
+def _blanks(logits: torch.Tensor) -> torch.Tensor:
+    """(B,) share of the real frames whose likeliest symbol is the blank."""
+    real = _real(logits)
+    return ((logits.argmax(2) == 0) & real).sum(1) / real.sum(1).clamp(min=1)
 
 
 def _least(targets: torch.Tensor) -> torch.Tensor:
