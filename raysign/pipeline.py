@@ -48,7 +48,8 @@ def landmarks(config: Config) -> dict:
     done = list(work.progress(rows, plan, "extract" if media else "import"))
     audit = source.audit(config.source) if hasattr(source, "audit") else None
     seconds = time.time() - began
-    return work.finish(config.landmarks_dir, plan, done, config=sections(config), seconds=seconds, audit=audit)
+    told = {"audit": audit, "made_of": _made_of(config) if media else None}
+    return work.finish(config.landmarks_dir, plan, done, config=sections(config), seconds=seconds, **told)
 
 
 _HOW = {"workers", "retry_quarantined"}  # settings of extract that say how landmarks are made, not which
@@ -318,6 +319,12 @@ def _media_reader(config: Config):
 
     extractor = landmarker.fingerprint(config.extract)
     return functools.partial(landmarker.reader, config.extract, extractor), extractor
+
+
+def _made_of(config: Config) -> dict:
+    from raysign.extract import landmarker
+
+    return landmarker.made_of(config.extract)
 
 
 def _file_reader(config: Config):

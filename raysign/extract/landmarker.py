@@ -44,14 +44,19 @@ def fingerprint(options: config.Extract, bundles: tuple[Path, Path] | None = Non
 
     bundles: `models.pair` of the options, when it is known already.
     """
+    return hashed(made_of(options, bundles))
+
+
+def made_of(options: config.Extract, bundles: tuple[Path, Path] | None = None) -> dict[str, Any]:
+    """All that the landmarks of a file follow from, by name."""
     holistic, hand = bundles or models.pair(options.model)
     features = {"features": _inception().fingerprint(options)} if options.features else {}
-    return hashed({
+    return {
         "name": "mediapipe holistic", "version": version("mediapipe"), "revision": REVISION,
         "model": models.sha256(holistic), "hand": models.sha256(hand),
         "fps": options.fps, "detection": options.detection_confidence, "tracking": options.tracking_confidence,
         "retries": RETRIES, **features,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def reader(options: config.Extract, extractor: str) -> Callable[[ClipRef], Landmarks]:
