@@ -1,4 +1,4 @@
-"""Long clips of which it is known what is signed when: made-up signers' clips one after the other, with rest between."""
+"""Long clips of which it is known what is signed when: clips one after the other, with rest between."""
 
 import numpy as np
 

@@ -1,5 +1,7 @@
 """Where in landmarks somebody signs: stretches in which hands are raised and move, told from rest by their energy."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from raysign.schema import Landmarks
@@ -8,7 +10,7 @@ from raysign.skeleton import HANDS, Skeleton, layout
 FPS = 25.0  # where the landmarks do not tell
 SMOOTH = 0.1  # seconds to either side over which places and energies are averaged: points jitter
 ON, OFF = 0.3, 0.12  # shares of the clip's own fast movements at which a stretch begins, and below which it ends
-LEAST_FAST = 0.5  # body sizes a second; where nothing is faster than this, nothing is fast
+LEAST_FAST = 1.5  # body sizes a second; where nothing is faster than this, nothing is fast
 REST = 0.35  # seconds without movement that end a stretch
 HOLD = 2.0  # the same of a raised hand: signs hold still
 MOSTLY = 0.8  # share of a pause in which a hand must be raised
@@ -35,7 +37,7 @@ def stretches(landmarks: Landmarks, shortest: float = 0.0) -> list[tuple[int, in
 def runs(x: np.ndarray) -> list[tuple[int, int]]:
     """[start, stop) of each run of equal values."""
     edges = [0, *(np.flatnonzero(x[1:] != x[:-1]) + 1).tolist(), len(x)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def _joined(found: list[tuple[int, int]], raised: np.ndarray, fps: float) -> list[tuple[int, int]]:
@@ -139,7 +141,7 @@ def _sums(x: np.ndarray, reach: int) -> np.ndarray:
 
 def _range(places: np.ndarray) -> np.ndarray:
     """(T, 2) how far the seen points of a frame reach; NaN where none is seen."""
-    seen = np.isfinite(places).all(-1)
+    seen = np.asarray(np.isfinite(places).all(-1))
     low = np.where(seen[..., None], places, np.inf).min(1)
     high = np.where(seen[..., None], places, -np.inf).max(1)
     return np.where(seen.any(1)[:, None], high - low, np.nan)

@@ -1,8 +1,8 @@
-"""Long clips to the signs in them: stretches of signing, windows that slide over them, and what most windows say.
+"""Long clips to the signs in them: stretches of signing, and windows that slide over the longer ones.
 
-A stretch about as long as a training clip is one sign and is answered as a clip. Over a longer one windows slide, of all
-lengths that training clips have; those that divide it into signs of which the recogniser is surest, over all its time,
-are what is told. A bundle that tells sequences by itself is asked for the sequence of each stretch.
+A stretch about as long as a training clip is one sign and is answered as a clip. Over a longer one windows slide, as
+short and as long as training clips are; those that divide it into signs of which the recogniser is surest, over all its
+time, are what is told. A bundle that tells sequences by itself is asked for the sequence of each stretch.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from raysign.errors import ClipError, RaysignError
 from raysign.infer.activity import FPS, stretches
 from raysign.infer.predictor import Predictor, top
 from raysign.learn.bundle import Bundle
+from raysign.report import words
 from raysign.schema import Landmarks
 
 LONG = 3.0  # so many times longer than the longest training clip is a clip that holds more than one
@@ -71,13 +72,11 @@ def segments(predictor: Predictor, landmarks: Landmarks, window: float | None = 
             failed = error
             continue
         for a, b, shares, told in pieces:
-            likeliest = top(shares, predictor.bundle.labels, k)
-            about = {"start": round(a / fps, 3), "end": round(b / fps, 3)}
-            (gloss, confidence), decoded = likeliest[0], told.get("decoded")
-            if decoded is not None and decoded != [gloss]:
-                gloss, confidence, likeliest = " ".join(decoded), None, []
+            row = {"top": top(shares, predictor.bundle.labels, k), **told}
+            gloss, confidence = words.told(row)
             if gloss:
-                found.append({**about, "gloss": gloss, "confidence": confidence, "top": likeliest, **told})
+                times = {"start": round(a / fps, 3), "end": round(b / fps, 3)}
+                found.append({**times, "gloss": gloss, "confidence": confidence, **row})
     if failed and not found:
         raise failed
     return found

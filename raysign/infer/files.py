@@ -1,6 +1,7 @@
 """Files of any kind to answers: videos, images, folders of them, landmark files."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
@@ -44,7 +45,8 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, *, wanted: Want
     A file is a video, an image, landmarks in a format that raysign reads and can tell from the file or reads as the
     bundle's training did, or a folder searched through for all of these. What cannot be used is a row with the reason,
     and the others go on. Of a clip of several signs there are `segments`, see infer.continuous, and `top` is empty.
-    `overlay` is the film that was written of it, or None and a `note` why there is none. BundleError when the bundle cannot be loaded.
+    `overlay` is the film that was written of it, or None and a `note` why there is none. BundleError when the bundle
+    cannot be loaded.
     """
     answers = Answers(bundle_dir, wanted or Wanted(k))
     try:
@@ -54,25 +56,35 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, *, wanted: Want
         answers.close()
 
 
-def predict_many(bundle_dir: Path, files: Sequence[Path], wanted: Wanted) -> Iterator[dict]:
-    """The rows of `predict` as they are found, on all CPUs of the cluster that RAY_ADDRESS names or of this machine."""
-    bundle = bundles.load(Path(bundle_dir))
-    reader = Reader(bundle)
-    parts = [(file, part) for file in files for part in reader.parts(Path(file))]
-    units = [{"file": str(file), "part": str(part.absolute())} for file, part in parts]
+def predict_many(
+    bundle_dir: Path, files: Sequence[Path], wanted: Wanted, parallel: bool | None = None
+) -> Iterator[dict]:
+    """The rows of `predict` as they are found, on all CPUs of the cluster that RAY_ADDRESS names or of this machine.
+
+    parallel: False for `predict` itself; None: as it is for less than `MANY` files.
+    """
+    reader = Reader(bundles.load(Path(bundle_dir)))
+    units = [{"file": str(file), "part": str(part)} for file in files for part in reader.parts(file)]
+    if not (len(units) >= MANY if parallel is None else parallel):
+        yield from predict(bundle_dir, files, wanted=wanted)
+        return
     settings = config.Ray()  # pyright: ignore[reportCallIssue]
     engine.connect(settings)
-    arguments = {"bundle_dir": Path(bundle_dir).absolute(), "wanted": wanted}
+    arguments = {"bundle_dir": Path(bundle_dir).absolute(), "wanted": wanted, "here": Path.cwd()}
     found = engine.stream(units, Worker, arguments, actors=engine.cpus(settings))
     for unit in counted(found, "predict", len(units), "file"):
         yield from json.loads(unit["rows"])
 
 
 class Worker:
-    """Answers one file after another in a process of its own; what Ray Data maps over the files."""
+    """Answers one file after another in a process of its own; what Ray Data maps over the files.
 
-    def __init__(self, bundle_dir: Path, wanted: Wanted):
-        self.answers = Answers(bundle_dir, wanted)
+    here: the folder that relative paths start at.
+    """
+
+    def __init__(self, bundle_dir: Path, wanted: Wanted, here: Path):
+        os.chdir(here)
+        self.answers = Answers(bundle_dir, wanted, shared=True)
 
     def __call__(self, unit: dict) -> dict:
         """The file's rows, as JSON."""
@@ -83,9 +95,9 @@ class Worker:
 class Answers:
     """A bundle that answers files."""
 
-    def __init__(self, bundle_dir: Path, wanted: Wanted):
+    def __init__(self, bundle_dir: Path, wanted: Wanted, shared: bool = False):
         self.bundle, self.wanted = bundles.load(Path(bundle_dir)), wanted
-        self.predictor, self.reader = Predictor(self.bundle, "auto"), Reader(self.bundle)
+        self.predictor, self.reader = Predictor(self.bundle, "auto"), Reader(self.bundle, shared)
 
     def close(self) -> None:
         """Let go of the landmarker."""

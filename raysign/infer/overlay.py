@@ -1,5 +1,6 @@
 """Answers drawn on what they are about: the skeleton and the likeliest glosses over a video or an image."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,14 +24,13 @@ SURE = 0.3  # visibility from which a point of the pose is drawn: others are gue
 CLOCK = 90_000  # of a film: parts of a second in which it tells when a frame is shown
 
 
-def checked(overlay: Path, files: list[Path]) -> Path:
-    """The path if what it asks for can be written. ConfigError for one file to hold the pictures of several."""
+def checked(overlay: Path, files: Sequence[Path]) -> None:
+    """ConfigError for what cannot be written: one file for the pictures of several, a name of another kind."""
     several = len(files) > 1 or any(file.is_dir() for file in files)
     if overlay.suffix.lower() in SUFFIXES and not overlay.is_dir() and several:
         raise ConfigError(f"--overlay: found {overlay}, expected a folder for the pictures of several files")
     if overlay.suffix and overlay.suffix.lower() not in SUFFIXES and not overlay.is_dir():
         raise ConfigError(f"--overlay: found {overlay}, expected a folder or a name that ends in {', '.join(SUFFIXES)}")
-    return overlay
 
 
 def place(overlay: Path, media: Path, root: Path) -> Path:
@@ -56,7 +56,7 @@ def write(media: Path, landmarks: Landmarks, row: dict, out: Path, fps: float | 
     out.parent.mkdir(parents=True, exist_ok=True)
     painter = Painter(landmarks, row)
     if still:
-        picture = frames.image(media)
+        picture = frames.image(media).copy()  # Pillow's own memory is not to be written to
         painter.paint(picture, 0, 0.0)
         Image.fromarray(picture).save(out, quality=92)
         return
@@ -111,7 +111,8 @@ class Painter:
         skeleton = layout(landmarks.layout)
         sides, face = skeleton.sides, skeleton.slices.get("face", slice(0, 0))
         self.strokes: dict[tuple[str, bool], list[tuple[int, int]]] = {}  # (side, whether fine) -> bones
-        for a, b in skeleton.bones:
+        guessed = range(11) if face.stop and "pose" in skeleton.slices else range(0)  # of the head: the mesh shows it
+        for a, b in (bone for bone in skeleton.bones if not set(bone) & set(guessed)):
             side = "" if sides[a] and sides[b] and sides[a] != sides[b] else sides[a] or sides[b]
             fine = all(face.start <= point < face.stop for point in (a, b))
             self.strokes.setdefault((side, fine), []).append((a, b))
@@ -131,7 +132,7 @@ class Painter:
         height, width = pixels.shape[:2]
         size = max(11, round(min(height, width * 0.75) / 24))
         if top:
-            _put(pixels, self._panel(top[:MOST], min(size * 13, width * 3 // 5), size), size // 2, size // 2)
+            _put(pixels, self._panel(top[:MOST], min(size * 11, width * 3 // 5), size), size // 2, size // 2)
         if caption:
             text = self._caption(caption, width - size, round(size * 1.7))
             _put(pixels, text, (width - text.shape[1]) // 2, height - text.shape[0] - size)

@@ -28,10 +28,13 @@ Source = tuple[Any, Section]  # a module of raysign.sources, and its options
 
 
 class Reader:
-    """Reads files for one bundle; makes a landmarker at the first video or image and keeps it."""
+    """Reads files for one bundle; makes a landmarker at the first video or image and keeps it.
 
-    def __init__(self, bundle: Bundle):
-        self.bundle, self.warned = bundle, False
+    shared: other processes of this machine do the same, so that MediaPipe is to keep to one CPU.
+    """
+
+    def __init__(self, bundle: Bundle, shared: bool = False):
+        self.bundle, self.shared, self.warned = bundle, shared, False
         self.landmarker: Any = None
         trained = bundle.config.source
         # what is read as training read it when nothing else is known of it
@@ -59,7 +62,7 @@ class Reader:
             return [path]
 
     def clips(self, path: Path) -> Iterator[Found]:
-        """The clips of a file or of all that is below a folder. Never raises a RaysignError: it is the clip's result."""
+        """The clips of a file or of all files below a folder. Never raises a RaysignError: it is the clip's result."""
         for part in self.parts(path):
             yield from self.read(part)
 
@@ -109,7 +112,7 @@ class Reader:
 
             options = extraction(self.bundle)
             self._compare([landmarker.fingerprint(options)], landmarker.made_of(options))
-            self.landmarker = landmarker.Landmarker(options)
+            self.landmarker = landmarker.Landmarker(options, cpu=landmarker.free_cpu() if self.shared else None)
         return self.landmarker.read(ref)
 
     # ------------------------------------------------------------ landmarks of any format, as its source reads them
