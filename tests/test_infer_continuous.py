@@ -149,7 +149,7 @@ def test_a_bundle_of_sequences_tells_the_sequence_of_each_stretch():
     found = continuous.segments(predictor, clip)
     wanted = []
     for start, stop in activity.stretches(clip, 0.4):
-        ((_, told),) = predictor.each([continuous.cut(clip, start, stop)])
+        _, (told,) = predictor.answers([predictor.prepared(continuous.cut(clip, start, stop))])
         wanted += [told["decoded"]] if told["decoded"] else []
     assert wanted and [one["decoded"] for one in found] == wanted
     assert all(one["gloss"] == " ".join(one["decoded"]) for one in found)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +14,7 @@ from raysign import config, schema, store
 from raysign.clips import form
 from raysign.errors import RaysignError
 from raysign.extract import index
-from raysign.infer.files import predict
+from raysign.infer.files import Wanted, Worker, predict, predict_many
 from raysign.infer.predictor import Predictor, top
 from raysign.infer.reader import Reader, unlike
 from raysign.kinds import kind_module
@@ -236,3 +237,22 @@ def test_a_folder_of_photos_gives_an_answer_for_each_and_passes_over_a_text_file
     rows = list(predict(bundle_dir, [tmp_path, tmp_path / "zz.txt"]))
     assert [bool(row["error"]) for row in rows] == [False, False, True]
     assert "zz.txt" in rows[-1]["error"]
+
+
+def test_a_worker_answers_a_file_as_it_is_answered_here(bundle_dir, landmarks_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(landmarks_dir.parent)
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
+    files = [Path(landmarks_dir.name), tmp_path / "torn.parquet"]
+    worker = Worker(bundle_dir, Wanted(), landmarks_dir.parent)
+    units = [{"file": str(file), "part": str(part)} for file in files for part in worker.answers.reader.parts(file)]
+    rows = [row for unit in units for row in json.loads(worker(unit)["rows"])]
+    assert rows == json.loads(json.dumps(list(predict(bundle_dir, files))))
+    assert len(units) == 3 and rows[-1]["error"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_many_files_are_answered_on_all_cpus_as_they_are_one_by_one(bundle_dir, landmarks_dir):
+    files = store.shards(landmarks_dir)
+    rows = list(predict_many(bundle_dir, files, Wanted(), parallel=True))
+    here = json.loads(json.dumps(list(predict_many(bundle_dir, files, Wanted()))))
+    assert sorted(rows, key=str) == sorted(here, key=str)

@@ -259,6 +259,7 @@ def _lengths(frames: np.ndarray) -> dict:
 def _durations(good: pa.Table) -> dict:
     """The same of landmarks, before the recipe changes their rate or length; and in seconds, where that is known."""
     frames, fps = good["frames"].to_numpy(), good["fps"].fill_null(0).to_numpy()
-    seconds = frames[fps > 0] / fps[fps > 0]
-    timed = {"seconds": {name: round(float(np.percentile(seconds, mark)), 3) for name, mark in _MARKS.items()}}
-    return {"frames": _lengths(frames), **(timed if len(seconds) else {})}
+    seconds, told = frames[fps > 0] / fps[fps > 0], {"frames": _lengths(frames)}
+    if len(seconds):
+        told["seconds"] = {name: round(float(np.percentile(seconds, mark)), 3) for name, mark in _MARKS.items()}
+    return told

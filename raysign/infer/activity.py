@@ -141,10 +141,9 @@ def _sums(x: np.ndarray, reach: int) -> np.ndarray:
 
 def _range(places: np.ndarray) -> np.ndarray:
     """(T, 2) how far the seen points of a frame reach; NaN where none is seen."""
-    seen = np.asarray(np.isfinite(places).all(-1))
-    low = np.where(seen[..., None], places, np.inf).min(1)
-    high = np.where(seen[..., None], places, -np.inf).max(1)
-    return np.where(seen.any(1)[:, None], high - low, np.nan)
+    low, high = (np.where(np.isfinite(places), places, end) for end in (np.inf, -np.inf))
+    reach = high.max(1) - low.min(1)
+    return np.where(np.isfinite(reach), reach, np.nan)
 
 
 def _median(x: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from raysign import store
 from raysign.errors import ClipError, ConfigError
 from raysign.extract import frames
+from raysign.report import words
 from raysign.report.plots import font_file
 from raysign.schema import Landmarks
 from raysign.skeleton import layout
@@ -127,10 +128,12 @@ class Painter:
             self._bones(pixels, person, index)
         segments = self.row.get("segments")
         now = next((one for one in segments or () if one["start"] <= seconds < one["end"]), None)
-        top = self.row["top"] if segments is None else now["top"] if now else []
-        caption = now["gloss"] if now else " ".join(self.row.get("decoded") or ())
+        told = self.row if segments is None else now
+        said, share = words.told(told) if told else ("", None)
+        top = told["top"] if told and share is not None else []
+        caption = said if now or share is None else ""
         height, width = pixels.shape[:2]
-        size = max(11, round(min(height, width * 0.75) / 24))
+        size = max(11, round(min(height, width * 0.75) / 22))
         if top:
             _put(pixels, self._panel(top[:MOST], min(size * 11, width * 3 // 5), size), size // 2, size // 2)
         if caption:
