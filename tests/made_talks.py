@@ -8,13 +8,14 @@ from raysign.schema import Landmarks
 def talk(clips: list[Landmarks], rests: list[float], seed: int = 0) -> tuple[Landmarks, list[tuple[float, float]]]:
     """One clip of clips of one signer, and start and end of each in seconds; rests: seconds before each and at the end.
 
-    At rest a signer stands as in the first frame of what follows, but for the jitter of a detector.
+    At rest a signer stands as in the first frame of what follows, but for the jitter of a detector, hands out of view.
     """
     rng, values, visibility, truth, at = np.random.default_rng(seed), [], [], [], 0
     fps = clips[0].fps
     for clip, seconds in zip([*clips, clips[-1]], rests, strict=True):
         still = round(seconds * fps)
         first = clip.values[:, :1].repeat(still, axis=1)
+        first[:, :, [15, 16, *range(first.shape[2] - 42, first.shape[2])]] = np.nan  # wrists and hands
         values.append(first + rng.normal(0, 0.0015, first.shape).astype(np.float32))
         visibility.append(clip.visibility[:, :1].repeat(still, axis=1))
         at += still

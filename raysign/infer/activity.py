@@ -1,4 +1,4 @@
-"""Where in landmarks somebody signs: stretches in which hands are raised and move, told from rest by their energy."""
+"""Where in landmarks somebody signs: while a hand is raised, unless it is held still for long."""
 
 from itertools import pairwise
 
@@ -9,11 +9,10 @@ from raysign.skeleton import HANDS, Skeleton, layout
 
 FPS = 25.0  # where the landmarks do not tell
 SMOOTH = 0.1  # seconds to either side over which places and energies are averaged: points jitter
-ON, OFF = 0.3, 0.12  # shares of the clip's own fast movements at which a stretch begins, and below which it ends
-LEAST_FAST = 1.5  # body sizes a second; where nothing is faster than this, nothing is fast
-REST = 0.35  # seconds without movement that end a stretch
-HOLD = 2.0  # the same of a raised hand: signs hold still
-MOSTLY = 0.8  # share of a pause in which a hand must be raised
+STILL = 0.1  # share of the clip's own fast movements up to which a hand is still
+LEAST_FAST = 1.5  # shoulder widths (or sizes of what is seen) a second: nothing slower is a fast movement
+REST = 0.35  # seconds without a raised hand that end a stretch
+HOLD = 2.0  # seconds after which a hand that is raised and still rests: signs hold still for less
 LOST = 0.4  # share of the time around it in which a hand must be seen
 LOW = 1.3  # shoulder widths below the shoulders, where hands rest
 SURE = 0.5  # visibility from which a wrist without a hand counts as in view
@@ -27,11 +26,12 @@ def stretches(landmarks: Landmarks, shortest: float = 0.0) -> list[tuple[int, in
     frames, fps = landmarks.values.shape[1], landmarks.fps or FPS
     if not landmarks.values.shape[2]:
         return [(0, frames)]
-    level, raised = energy(landmarks)
-    fast = max(float(np.percentile(level, 95)), LEAST_FAST)
-    moving = level > OFF * fast  # from before the movement is fast until it has died down
-    found = [(start, stop) for start, stop in runs(moving) if moving[start] and level[start:stop].max() > ON * fast]
-    return [(start, stop) for start, stop in _joined(found, raised, fps) if stop - start >= shortest * fps]
+    level, signing = energy(landmarks)
+    for start, stop in runs(level > STILL):
+        if level[start] <= STILL and stop - start >= HOLD * fps:
+            signing[start:stop] = False
+    found = _joined([(start, stop) for start, stop in runs(signing) if signing[start]], REST * fps)
+    return [(start, stop) for start, stop in found if stop - start >= shortest * fps]
 
 
 def runs(x: np.ndarray) -> list[tuple[int, int]]:
@@ -40,12 +40,11 @@ def runs(x: np.ndarray) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _joined(found: list[tuple[int, int]], raised: np.ndarray, fps: float) -> list[tuple[int, int]]:
-    """Stretches with too little rest between them, as one."""
+def _joined(found: list[tuple[int, int]], rest: float) -> list[tuple[int, int]]:
+    """Stretches with fewer frames between them than that, as one."""
     joined: list[tuple[int, int]] = []
     for start, stop in found:
-        before = joined[-1][1] if joined else 0
-        if joined and start - before < (HOLD if raised[before:start].mean() > MOSTLY else REST) * fps:
+        if joined and start - joined[-1][1] < rest:
             joined[-1] = joined[-1][0], stop
         else:
             joined.append((start, stop))
@@ -53,8 +52,8 @@ def _joined(found: list[tuple[int, int]], raised: np.ndarray, fps: float) -> lis
 
 
 def energy(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
-    """(T,) float64: how fast the faster raised hand of anyone moves, in shoulder widths (without shoulders: sizes of
-    what is seen) a second; and (T,) bool: whether a hand is raised. One that hangs or is out of view is not.
+    """(T,) float64: how fast the faster raised hand of anyone moves, as a share of the clip's fast movements; and (T,)
+    bool: whether a hand is raised. One that hangs or is out of view is not.
     """
     skeleton, fps = layout(landmarks.layout), landmarks.fps or FPS
     tall = landmarks.height / landmarks.width if landmarks.width and landmarks.height else 1.0
@@ -69,7 +68,8 @@ def energy(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
             up = _averaged(_above(places[:, hand, 1], line).any(1).astype(float), 2 * reach) > LOST
             level = np.maximum(level, up * _speed(places[:, hand], reach) * fps / size)
             raised |= up
-    return _averaged(level, reach), raised
+    level = _averaged(level, reach)
+    return level / max(float(np.percentile(level, 95)), LEAST_FAST), raised
 
 
 def _sure(skeleton: Skeleton) -> np.ndarray:

@@ -19,6 +19,7 @@ from raysign.report import words
 from raysign.schema import Landmarks
 
 LONG = 3.0  # so many times longer than the longest training clip is a clip that holds more than one
+LEAST = 5  # frames; a bundle of images or of moments of movement is not asked for signs in time unless it is wanted
 WHOLE = 1.25  # so many times the usual length is a stretch that is one sign
 SHORT = 0.4  # shorter than this share of a short training clip is no sign
 STEPS = 6  # places of a window within its own length
@@ -52,7 +53,7 @@ def lengths(bundle: Bundle, landmarks: Landmarks, window: float | None = None) -
 def is_long(bundle: Bundle, landmarks: Landmarks) -> bool:
     """Whether a clip is much longer than any that the bundle was trained on. False where that is not told."""
     known = lengths(bundle, landmarks)
-    return known is not None and landmarks.values.shape[1] > LONG * known.longest
+    return known is not None and known.longest > LEAST and landmarks.values.shape[1] > LONG * known.longest
 
 
 def segments(predictor: Predictor, landmarks: Landmarks, window: float | None = None, k: int = 5) -> list[dict]:
@@ -92,9 +93,8 @@ def _of_stretch(predictor: Predictor, landmarks: Landmarks, start: int, stop: in
     step = max(1, round(size.middle / STEPS))
     marks = [*range(start, stop - step // 2, step), stop]
     least, most = (max(1, round(frames / step)) for frames in (size.short, size.long))
-    windows = [
-        (marks[i], marks[i + length]) for length in range(least, most + 1) for i in range(max(0, len(marks) - length))
-    ]
+    places = ((i, i + length) for length in range(least, most + 1) for i in range(max(0, len(marks) - length)))
+    windows = [(marks[i], marks[j]) for i, j in places]
     found = {(a, b): (a, b, shares, told) for a, b, shares, told in _asked(predictor, landmarks, windows)}
     scores = {place: float(np.log(shares.max())) for place, (_, _, shares, _) in found.items()}
     return [found[place] for place in surest(marks, scores)]
