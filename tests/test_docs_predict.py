@@ -55,6 +55,6 @@ def test_the_page_names_the_columns_of_answers_and_the_limits_that_are():
     from raysign.infer import activity, continuous, files, table
 
     assert ", ".join(table.ANSWERS.names) in " ".join(PAGE.split())
-    assert f"{activity.REST} s of rest" in PAGE and f"{activity.HOLD:g} s when a hand" in PAGE
+    assert f"{activity.REST} s without one" in PAGE and f"{activity.HOLD:g} s in which a raised hand" in PAGE
     assert f"from {files.MANY} files" in PAGE and f"probability of {continuous.BETWEEN}" in PAGE
     assert (continuous.LONG, continuous.WHOLE) == (3.0, 1.25)  # "three times", "a quarter longer"
