@@ -8,6 +8,7 @@ import pytest
 from raysign import store
 from raysign.errors import ConfigError
 from raysign.infer import table
+from raysign.infer.files import NO_PICTURE
 from raysign.report import words
 
 TOP = [["a", 0.75], ["b", 0.25]]
@@ -53,3 +54,8 @@ def test_each_answer_is_said_in_lines():
     assert said[2].splitlines() == ["nothing", "  (nothing signed)"]
     assert said[3] == "sentence  b a"
     assert said[4] == "bad: torn"
+
+
+def test_a_line_says_where_the_picture_is_or_why_there_is_none():
+    assert words.answer({**ROWS[0], "overlay": "out/a.mp4"}).endswith("b 0.25  [out/a.mp4]")
+    assert "no picture" in words.answer({**ROWS[2], **NO_PICTURE}).splitlines()[0]

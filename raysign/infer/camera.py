@@ -39,6 +39,8 @@ def predict(bundle_dir: Path, camera: str, wanted: Wanted, seconds: float | None
 
     BundleError when the bundle cannot be loaded, ConfigError when there is no such camera.
     """
+    if wanted.overlay:
+        raise ConfigError(f"--overlay: found camera {camera}, expected files; record a video to draw on")
     predictor = Predictor(bundles.load(Path(bundle_dir)), "auto")
     with opened(camera) as container:
         print(f"camera {camera}: sign, and pause for an answer; Ctrl-C ends it", file=sys.stderr, flush=True)

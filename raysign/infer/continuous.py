@@ -93,8 +93,7 @@ def _of_stretch(predictor: Predictor, landmarks: Landmarks, start: int, stop: in
     step = max(1, round(size.middle / STEPS))
     marks = [*range(start, stop - step // 2, step), stop]
     least, most = (max(1, round(frames / step)) for frames in (size.short, size.long))
-    places = ((i, i + length) for length in range(least, most + 1) for i in range(max(0, len(marks) - length)))
-    windows = [(marks[i], marks[j]) for i, j in places]
+    windows = [pair for length in range(least, most + 1) for pair in zip(marks, marks[length:], strict=False)]
     found = {(a, b): (a, b, shares, told) for a, b, shares, told in _asked(predictor, landmarks, windows)}
     scores = {place: float(np.log(shares.max())) for place, (_, _, shares, _) in found.items()}
     return [found[place] for place in surest(marks, scores)]

@@ -21,6 +21,7 @@ from raysign.schema import Landmarks
 
 TOGETHER = 64  # clips that are recognised at a time
 MANY = 300  # files from which on the answers are sought on all CPUs
+NO_PICTURE = {"overlay": None, "note": "landmarks have no picture to draw on"}
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,8 @@ class Answers:
         for (name, landmarks), is_long in zip(found, long, strict=True):
             row = self._row(self._segments(landmarks) if is_long else next(whole))
             row = {"file": str(file), "clip": name, **row}
-            if media and self.wanted.overlay and isinstance(landmarks, Landmarks) and not row["error"]:
-                row |= self._overlaid(file, Path(name), landmarks, row)
+            if self.wanted.overlay and isinstance(landmarks, Landmarks) and not row["error"]:
+                row |= self._overlaid(file, Path(name), landmarks, row) if media else NO_PICTURE
             yield row
 
     def _is_continuous(self, landmarks: Landmarks) -> bool:

@@ -84,10 +84,11 @@ def answer(row: dict) -> str:
     """
     if row["error"]:
         return row["error"] if row["error"].startswith(row["clip"]) else f"{row['clip']}: {row['error']}"
+    drawn = f"  [{row['overlay'] or row['note']}]" if "overlay" in row else ""
     if row.get("segments") is None:
-        return f"{row['clip']}  {_likeliest(row)}"
+        return f"{row['clip']}  {_likeliest(row)}{drawn}"
     lines = [f"  {one['start']:8.2f} to {one['end']:7.2f} s  {_likeliest(one)}" for one in row["segments"]]
-    return "\n".join([row["clip"], *(lines or ["  (nothing signed)"])])
+    return "\n".join([row["clip"] + drawn, *(lines or ["  (nothing signed)"])])
 
 
 def _likeliest(row: dict) -> str:
