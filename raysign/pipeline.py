@@ -48,7 +48,8 @@ def landmarks(config: Config) -> dict:
     done = list(work.progress(rows, plan, "extract" if media else "import"))
     audit = source.audit(config.source) if hasattr(source, "audit") else None
     seconds = time.time() - began
-    return work.finish(config.landmarks_dir, plan, done, config=sections(config), seconds=seconds, audit=audit)
+    told = {"audit": audit, "made_of": _made_of(config) if media else None}
+    return work.finish(config.landmarks_dir, plan, done, config=sections(config), seconds=seconds, **told)
 
 
 _HOW = {"workers", "retry_quarantined"}  # settings of extract that say how landmarks are made, not which
@@ -254,13 +255,35 @@ def run(config: Config) -> str:
     return words.summary(config, evaluate(config))
 
 
-def predict(bundle: Path, files: tuple[Path, ...], top: int = 5, as_json: bool = False) -> Iterator[tuple[str, bool]]:
-    """One (line, whether the clip could be used) for each clip of the files, likeliest glosses first."""
-    from raysign.infer.files import predict as recognise
+def predict(
+    bundle: Path, files: tuple[Path, ...], wanted, as_json: bool = False, out: Path | None = None,
+    parallel: bool | None = None, seconds: float | None = None,
+) -> Iterator[tuple[str, bool]]:  # fmt: skip
+    """One (line, whether the clip could be used) for each clip of the files, likeliest glosses first.
+
+    wanted: an infer.files.Wanted. out: a .csv, .parquet or .jsonl for all rows. parallel: whether on all CPUs; None:
+    when there are hundreds of files. seconds: how long to look through a camera, which is given by its number.
+    """
+    from raysign.infer import camera, overlay, table
+    from raysign.infer.files import predict_many
     from raysign.report import words
 
-    for row in recognise(bundle, files, top):
-        yield json.dumps(row, ensure_ascii=False) if as_json else words.answer(row), not row["error"]
+    if wanted.overlay:
+        overlay.checked(wanted.overlay, files)
+    if out:
+        table.checked(out)
+    if device := camera.device(files):
+        answers = camera.predict(bundle, device, wanted, seconds)
+    else:
+        answers = predict_many(bundle, files, wanted, parallel)
+    rows = []
+    try:
+        for row in answers:
+            rows += [row] if out else []
+            yield json.dumps(row, ensure_ascii=False) if as_json else words.answer(row), not row["error"]
+    finally:  # a camera is looked through until somebody has enough
+        if out and rows:
+            table.write(out, rows)
 
 
 def demo(out: Path) -> str:
@@ -321,6 +344,12 @@ def _media_reader(config: Config):
 
     extractor = landmarker.fingerprint(config.extract)
     return functools.partial(landmarker.reader, config.extract, extractor), extractor
+
+
+def _made_of(config: Config) -> dict:
+    from raysign.extract import landmarker
+
+    return landmarker.made_of(config.extract)
 
 
 def _file_reader(config: Config):

@@ -8,6 +8,7 @@ from raysign import config, schema, store
 from raysign.clips import prepare
 from raysign.clips.recipes import shoulder_centered
 from raysign.learn import bundle as bundles
+from raysign.learn import distribute
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import build
 from raysign.sources import synthetic
@@ -50,3 +51,18 @@ def prepared(landmarks_dir, root, *arguments):
         prepare.Worker(landmarks_dir, plan.directory, tree.prepare)(unit)
     prepare.finish(landmarks_dir, plan, tree, 0.0)
     return plan.directory
+
+
+def trained(directory: Path) -> Path:
+    """A recogniser that has learnt the three signs from all three signers, without a cluster; its folder."""
+    small = (
+        "train.epochs=16",
+        "train.workers=0",
+        "train.lr=5e-3",
+        "mlflow.enabled=false",
+        "split.kind=stratified",
+        "split.val=0",
+        "split.test=0",
+    )
+    clips = prepared(stored(directory / "landmarks"), directory / "clips", *small)
+    return distribute.train(settings(*small), clips, directory / "train")

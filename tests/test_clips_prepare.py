@@ -1,6 +1,7 @@
 """The prepare stage: what it writes, what it leaves out and says so, and that it may be killed or spread out."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from raysign import config, engine, schema, store
@@ -191,3 +192,12 @@ def test_landmarks_that_no_recipe_can_use_are_refused_before_any_work(tmp_path):
     landmarks(tmp_path, [row(number, one) for number in range(6)])
     with pytest.raises(ConfigError, match=r"left_hand or right_hand, found ntu_25 of body \(25\)"):
         make(tmp_path)
+
+
+def test_the_card_tells_how_long_the_landmarks_were_in_seconds_where_their_rate_is_known():
+    frames, fps = [30, 60, 90], [30.0, 30.0, 0.0]
+    good = pa.table({"frames": pa.array(frames, pa.int32()), "fps": pa.array(fps, pa.float32())})
+    told = prepare._durations(good)
+    assert (told["frames"]["min"], told["frames"]["max"]) == (30, 90)
+    assert (told["seconds"]["min"], told["seconds"]["max"]) == (1.0, 2.0)
+    assert set(prepare._durations(good.slice(2))) == {"frames"}

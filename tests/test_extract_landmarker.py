@@ -98,7 +98,7 @@ def test_a_machine_with_another_model_than_the_drivers_is_refused():
 
 
 def test_workers_of_one_machine_take_a_cpu_each():
-    taken = [landmarker._free_cpu() for _ in range((os.cpu_count() or 1) + 1)]
+    taken = [landmarker.free_cpu() for _ in range((os.cpu_count() or 1) + 1)]
     free = [cpu for cpu in taken if cpu is not None]
     assert len(set(free)) == len(free)
     assert taken[-1] is None

@@ -1,6 +1,8 @@
 """Files of every kind to answers."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -8,16 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 from made_bundles import CHANNELS, LABELS, SKELETON, settings
 
-from raysign import schema, store
+from raysign import config, schema, store
+from raysign.clips import form
 from raysign.errors import RaysignError
 from raysign.extract import index
-from raysign.infer.files import Reader, predict
+from raysign.infer.files import Wanted, Worker, predict, predict_many
 from raysign.infer.predictor import Predictor, top
+from raysign.infer.reader import Reader, unlike
+from raysign.kinds import kind_module
 from raysign.learn import bundle as bundles
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import build
 from raysign.skeleton import layout
 from raysign.sources import synthetic
+
+SMALL = ("model.kind=mlp", "model.hidden=[8]", "train.workers=0")
 
 
 def landmark_file(path, landmarks):
@@ -148,7 +155,71 @@ def test_landmarks_of_another_extractor_are_warned_of_once(bundle, landmarks_dir
     )
     shards = store.shards(landmarks_dir)
     list(predict(tmp_path, shards))
-    assert [record.message.count("trained on those of another") for record in caplog.records] == [1]
+    assert [record.message.count("found by MediaPipe of another version") for record in caplog.records] == [1]
+
+
+@pytest.mark.parametrize(("card", "now", "made_of", "words"), [
+    ({"extractor": ["a1"]}, ["a1"], None, ""),
+    ({}, ["a1"], None, ""),
+    ({"extractor": ["import npz b2"]}, ["import npz"], None, ""),
+    ({"extractor": ["a1"]}, ["import pose_format"], None, "imported from pose_format, those of training found by Med"),
+    ({"extractor": ["import npz b2"]}, ["a1"], None, "found by MediaPipe, those of training imported from npz"),
+    ({"extractor": ["import npz b2"]}, ["import npz c3"], None, "imported from npz with other settings of `source`"),
+    ({"extractor": ["a1"], "made_of": {"version": "0.10.1", "model": "x"}}, ["b2"], {"version": "0.10.2", "model": "y"},
+     "found by MediaPipe with mediapipe 0.10.2 (training: 0.10.1), another model file"),
+    ({"extractor": ["a1"], "made_of": {"fps": None, "detection": 0.5}}, ["b2"], {"fps": 25.0, "detection": 0.4},
+     "extract.fps=25.0 (training: None), extract.detection_confidence=0.4 (training: 0.5)"),
+])  # fmt: skip
+def test_what_makes_landmarks_unlike_those_of_training_is_said_in_words(card, now, made_of, words):
+    said = unlike(card, now, made_of)
+    assert words in said and bool(words) == bool(said)
+
+
+def test_landmarks_of_every_kind_are_recognised_as_training_read_them(tmp_path, made, caplog):
+    for kind, options in made.items():
+        source = kind_module("source", kind)
+        refs = source.clips(options)
+        landmarks = source.read(refs[0], options)
+        points = layout(landmarks.layout)
+        centred = {"prepare": {"kind": "centered"}} if points.points else stored_features(landmarks)
+        tree = config.load([*SMALL], base={**centred, "source": options.model_dump(mode="json")})
+        skeleton, channels = form.of_layouts([landmarks.layout], tree)
+        network = build(tree, skeleton, channels, Labels(LABELS)).eval()
+        place = tmp_path / kind
+        card = {"extractor": [f"import {kind} x"]}
+        bundles.Bundle(tree, skeleton, Labels(LABELS), channels, network, card).save(place)
+        rows = list(predict(place, [options.path]))
+        assert [row["error"] for row in rows] == [None] * len(refs), kind
+    assert not caplog.records
+
+
+def stored_features(landmarks):
+    prepare = {"kind": "stored_features", "features": landmarks.features_kind, "size": landmarks.features.shape[1]}
+    return {"prepare": prepare, "model": {"kind": "bilstm"}}
+
+
+SINGLE = {"pose_format": ("hello/0.2.pose", "openpose"), "ntu_skeleton": ("S001C001P001R001A001.skeleton", "ntu_25"),
+          "kinetics_json": ("a.json", "openpose_18"), "mmskeleton_json": ("a.json", "coco_17"),
+          "ctrgcn_npz": ("a.npz", "ntu_25"), "stgcn_npy": ("train_data.npy", "ntu_25")}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SINGLE)
+def test_one_file_of_another_format_is_told_from_its_content(bundle, made, kind):
+    file = made[kind].path if made[kind].path.is_file() else made[kind].path / SINGLE[kind][0]
+    found = list(Reader(bundle).clips(file))
+    assert found and not any(isinstance(one, RaysignError) for _, one in found), found
+
+
+def test_landmarks_of_another_format_are_found_beside_others_in_a_folder(bundle, made, a_file, tmp_path, caplog):
+    folder = tmp_path / "mixed"
+    shutil.copytree(made["pose_format"].path, folder / "poses")
+    shutil.copy(a_file, folder / "clip.parquet")
+    names = [name for name, _ in Reader(bundle).clips(folder)]
+    assert names == [
+        str(folder / "clip.parquet"),
+        *(f"poses/hello/{version}.pose" for version in ("0.0", "0.1", "0.2")),
+    ]
+    assert ["imported from pose_format" in record.message for record in caplog.records] == [True]
 
 
 def test_a_folder_that_is_no_bundle_is_refused(tmp_path):
@@ -166,3 +237,25 @@ def test_a_folder_of_photos_gives_an_answer_for_each_and_passes_over_a_text_file
     rows = list(predict(bundle_dir, [tmp_path, tmp_path / "zz.txt"]))
     assert [bool(row["error"]) for row in rows] == [False, False, True]
     assert "zz.txt" in rows[-1]["error"]
+
+
+def test_a_worker_answers_a_file_as_it_is_answered_here(bundle_dir, landmarks_dir, tmp_path, monkeypatch):
+    monkeypatch.chdir(landmarks_dir.parent)
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
+    files = [Path(landmarks_dir.name), tmp_path / "torn.parquet"]
+    worker = Worker(bundle_dir, Wanted(), landmarks_dir.parent)
+    units = [{"file": str(file), "part": str(part)} for file in files for part in worker.answers.reader.parts(file)]
+    rows = [row for unit in units for row in json.loads(worker(unit)["rows"])]
+    assert rows == json.loads(json.dumps(list(predict(bundle_dir, files))))
+    assert len(units) == 3 and rows[-1]["error"]
+
+
+@pytest.mark.usefixtures("cluster")
+def test_many_files_are_answered_on_all_cpus_as_they_are_one_by_one(bundle_dir, landmarks_dir):
+    files = store.shards(landmarks_dir)
+    there = {row["clip"]: row for row in predict_many(bundle_dir, files, Wanted(), parallel=True)}
+    here = {row["clip"]: row for row in predict_many(bundle_dir, files, Wanted())}
+    assert len(here) > 10 and there.keys() == here.keys()
+    for name, row in here.items():
+        assert [there[name][key] for key in ("file", "error")] == [row["file"], row["error"]]
+        assert dict(there[name]["top"]) == pytest.approx(dict(row["top"]), abs=1e-5)

@@ -85,16 +85,26 @@ def evaluate(config):
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="how many glosses to name")
 @click.option("--json", "as_json", is_flag=True, help="one JSON object a line instead of a table")
+@click.option("--out", type=click.Path(path_type=Path), help="also write all answers to a .csv, .parquet or .jsonl")
+@click.option("--overlay", type=click.Path(path_type=Path), help="draw them on the video (.mp4), image, or in a folder")
+@click.option(
+    "--continuous/--whole", default=None, help="several signs in a clip, or one; default: several in very long ones"
+)
+@click.option("--window", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS", help="length of a sign")
+@click.option("--parallel/--one-by-one", default=None, help="on all CPUs; default: for 300 files and more")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="of looking through a camera")
 @plain_errors
-def predict(bundle: str, files: tuple[Path, ...], top: int, as_json: bool):
-    """Recognise FILES with a BUNDLE: videos, images, folders of images, or landmark files.
+def predict(bundle: str, files: tuple[Path, ...], as_json: bool, out: Path | None, parallel: bool | None,
+            seconds: float | None, **wanted):  # fmt: skip
+    """Recognise FILES with a BUNDLE: videos, images, landmark files of any format, folders of them, or a camera (0).
 
     A file that cannot be used is named with the reason; the others go on. Exit code 1 when none could be used.
     """
     from raysign import pipeline, remote
+    from raysign.infer.files import Wanted
 
-    used = 0
-    for line, good in pipeline.predict(remote.place(bundle), files, top, as_json):
+    asked, used = Wanted(wanted.pop("top"), **wanted), 0
+    for line, good in pipeline.predict(remote.place(bundle), files, asked, as_json, out, parallel, seconds):
         used += good
         click.echo(line, err=not good)
     if not used:

@@ -24,6 +24,7 @@ from raysign.kinds import Section, kind_module
 from raysign.skeleton import Skeleton
 
 _WHO = ("id", "gloss", "category", "signer", "split")
+_MARKS = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
 _NOTE = b"raysign.prepare"  # what a shard says of itself beside its rows, written with them or not at all
 
 
@@ -187,6 +188,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
     Raises StoreError when the recipe left no clip to train on, or none of a gloss that is validated or tested on.
     """
     table = store.read_columns(made.directory, *_WHO, "frames")
+    given = store.read_columns(landmarks_dir, "extractor", "frames", "fps", "error")
     notes = [json.loads(store.metadata(path)[_NOTE]) for path in store.shards(made.directory)]
     failed = [row for note in notes for row in note["dropped"]]
     dropped = pa.concat_tables([made.dropped, pa.Table.from_pylist(failed, DROPPED)]).sort_by("id")
@@ -203,7 +205,8 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         dropped=dict(Counter(dropped["reason"].to_pylist()).most_common()),
         seconds=seconds,
         landmarks=remote.shown(landmarks_dir),
-        extractor=sorted(set(store.read_columns(landmarks_dir, "extractor")["extractor"].to_pylist())),
+        extractor=sorted(set(given["extractor"].to_pylist())),
+        made_of=(store.read_card(landmarks_dir) or {}).get("made_of"),
         seed=settings.seed,
         labels=sorted({word for row in rows if row["split"] == "train" for word in row["gloss"]}),
         categories=sorted({row["category"] for row in rows if row["split"] == "train" and row["category"]}),
@@ -214,6 +217,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         skeleton=asdict(made.skeleton),
         channels=list(made.channels),
         lengths=_lengths(table["frames"].to_numpy()),
+        landmark_lengths=_durations(given.filter(given["error"].is_null())),
     )
 
 
@@ -249,5 +253,13 @@ def _counts(rows: list[dict]) -> dict:
 
 def _lengths(frames: np.ndarray) -> dict:
     """Shortest, longest and quantiles of the numbers of frames."""
-    marks = {"min": 0, "p5": 5, "median": 50, "p95": 95, "max": 100}
-    return {name: int(np.percentile(frames, mark)) for name, mark in marks.items()}
+    return {name: int(np.percentile(frames, mark)) for name, mark in _MARKS.items()}
+
+
+def _durations(good: pa.Table) -> dict:
+    """The same of landmarks, before the recipe changes their rate or length; and in seconds, where that is known."""
+    frames, fps = good["frames"].to_numpy(), good["fps"].fill_null(0).to_numpy()
+    seconds, told = frames[fps > 0] / fps[fps > 0], {"frames": _lengths(frames)}
+    if len(seconds):
+        told["seconds"] = {name: round(float(np.percentile(seconds, mark)), 3) for name, mark in _MARKS.items()}
+    return told

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -44,14 +44,19 @@ def fingerprint(options: config.Extract, bundles: tuple[Path, Path] | None = Non
 
     bundles: `models.pair` of the options, when it is known already.
     """
+    return hashed(made_of(options, bundles))
+
+
+def made_of(options: config.Extract, bundles: tuple[Path, Path] | None = None) -> dict[str, Any]:
+    """All that the landmarks of a file follow from, by name."""
     holistic, hand = bundles or models.pair(options.model)
     features = {"features": _inception().fingerprint(options)} if options.features else {}
-    return hashed({
+    return {
         "name": "mediapipe holistic", "version": version("mediapipe"), "revision": REVISION,
         "model": models.sha256(holistic), "hand": models.sha256(hand),
         "fps": options.fps, "detection": options.detection_confidence, "tracking": options.tracking_confidence,
         "retries": RETRIES, **features,
-    })  # fmt: skip
+    }  # fmt: skip
 
 
 def reader(options: config.Extract, extractor: str) -> Callable[[ClipRef], Landmarks]:
@@ -66,7 +71,7 @@ def reader(options: config.Extract, extractor: str) -> Callable[[ClipRef], Landm
             f"{' and '.join(map(str, bundles))}: extractor {here}, expected the driver's {extractor}; "
             "give all machines the same mediapipe and model files"
         )
-    return Landmarker(options, bundles, cpu=_free_cpu()).read
+    return Landmarker(options, bundles, cpu=free_cpu()).read
 
 
 class Landmarker:
@@ -93,7 +98,7 @@ class Landmarker:
             raise ClipError(f"{ref.path}: no such file; correct its path or take it out of the source")
         if self.cpu is not None:
             os.sched_setaffinity(0, {self.cpu})
-        with _quiet():
+        with quiet():
             result = self._image(ref) if frames.is_image(ref.path) else self._video(ref)
         shown = np.isfinite(result.values[0, :, :, 0])
         if not (shown[:, _PARTS["pose"]].any() or shown[:, _HANDS].any()):
@@ -114,13 +119,21 @@ class Landmarker:
 
     def _video(self, ref: ClipRef) -> Landmarks:
         video = self._opened(ref)
-        seen, clock, width, height = [], -1, 0, 0
+        seen, width, height = [], 0, 0
+        for _, pixels, points in self.follow(video):
+            height, width = pixels.shape[:2]
+            seen.append(points)
+        return gathered(seen, video.fps or 0.0, width, height, video.note)
+
+    def follow(self, video: Iterable[tuple[float, np.ndarray]]) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """The frames of one video as they come, (seconds, pixels) as of frames.Video, each with its points (543, 4):
+        x, y, z, visibility (0 but for the pose); NaN where not seen.
+        """
+        clock = -1
         with self._holistic("VIDEO") as holistic:
             for seconds, pixels in video:
-                height, width = pixels.shape[:2]
                 clock = max(clock + 1, round(seconds * 1000))  # MediaPipe wants whole, rising milliseconds
-                seen.append(_points(holistic.detect_for_video(_picture(pixels), clock)))
-        return _landmarks(seen, video.fps or 0.0, width, height, video.note)
+                yield seconds, pixels, _points(holistic.detect_for_video(_picture(pixels), clock))
 
     def _opened(self, ref: ClipRef) -> frames.Video:
         return frames.Video(ref.path, ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
@@ -140,7 +153,7 @@ class Landmarker:
             points = _points(holistic.detect(_picture(pixels)))
         if np.isnan(points[_HANDS, 0]).all():
             self._find_palms(pixels, points)
-        return _landmarks([points], 0.0, pixels.shape[1], pixels.shape[0])
+        return gathered([points], 0.0, pixels.shape[1], pixels.shape[0])
 
     def _find_palms(self, pixels: np.ndarray, points: np.ndarray) -> None:
         """Fill the hands of `points` from the first enlarged and padded copy of the image in which one is found."""
@@ -215,7 +228,8 @@ def _points(result: Any) -> np.ndarray:
     return points
 
 
-def _landmarks(seen: list[np.ndarray], fps: float, width: int, height: int, note: str = "") -> Landmarks:
+def gathered(seen: Sequence[np.ndarray], fps: float, width: int, height: int, note: str = "") -> Landmarks:
+    """The points of frames, as of `Landmarker.follow`, as one clip."""
     points = np.stack(seen)[None]
     visibility = border_visibility(points[..., :2])
     visibility[:, :, _PARTS["pose"]] = points[:, :, _PARTS["pose"], 3]
@@ -249,7 +263,7 @@ def _back(points: np.ndarray, size: np.ndarray, inner: np.ndarray, border: np.nd
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep MediaPipe's native remarks (some twenty lines per landmarker, from C++) off stderr; errors stay."""
     sys.stderr.flush()
     true = os.dup(2)
@@ -270,7 +284,7 @@ def _quiet() -> Iterator[None]:
 _LOCKS: list = []  # open as long as the process lives
 
 
-def _free_cpu() -> int | None:
+def free_cpu() -> int | None:
     """A CPU that no other extraction worker on this machine has taken; None when all are taken or cannot be chosen.
 
     The claim is a lock on a file, which the kernel lets go when the process ends, however it ends.

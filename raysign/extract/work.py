@@ -106,11 +106,12 @@ def progress(rows: Iterable[dict], work: Plan, what: str = "landmarks") -> Itera
 
 
 def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, seconds: float,
-           audit: dict | None = None) -> dict:  # fmt: skip
+           audit: dict | None = None, made_of: dict | None = None) -> dict:  # fmt: skip
     """Write quarantine.parquet (id, source, gloss, signer, reason) and card.json; return the card.
 
     rows: the manifest rows of this run. config: the settings of source and extraction, kept in the card like audit:
-    what the source names and lacks, None for a source that names only what is there. StoreError when another run has
+    what the source names and lacks, None for a source that names only what is there; and like made_of, what the
+    landmarks of videos and images follow from. StoreError when another run has
     taken over.
     """
     require_current(directory, work.run)
@@ -137,7 +138,7 @@ def finish(directory: Path, work: Plan, rows: list[dict], *, config: dict, secon
         },
         run={"read": sum(row["clips"] for row in rows), "kept": work.kept, "recovered": work.recovered},
         speed=speed if frames else work.before.get("speed", speed), seen=_seen(good), gone=sorted(work.gone),
-        audit=audit, examples=examples,
+        audit=audit, examples=examples, made_of=made_of,
     )  # fmt: skip
     release(directory, work.run)
     return card

@@ -1,176 +1,156 @@
 """Files of any kind to answers: videos, images, folders of them, landmark files."""
 
-import logging
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from raysign import store
-from raysign.errors import ClipError, RaysignError, SourceError
+from raysign import config, engine
+from raysign.errors import RaysignError
+from raysign.infer import continuous
 from raysign.infer.predictor import Predictor, top
-from raysign.kinds import kind_module
+from raysign.infer.reader import Found, Reader, is_media
 from raysign.learn import bundle as bundles
-from raysign.learn.bundle import Bundle
-from raysign.schema import ClipRef, Landmarks, landmarks_of
-from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from raysign.pace import counted
+from raysign.schema import Landmarks
 
-log = logging.getLogger(__name__)
-TABLES = {"index.parquet", "quarantine.parquet", "dropped.parquet"}  # of a stage: no clips in them
-TOGETHER = 64  # clips of one file that are recognised at a time
-Found = tuple[str, Landmarks | RaysignError]  # a clip's name, and its landmarks or why there are none
+TOGETHER = 64  # clips that are recognised at a time
+MANY = 300  # files from which on the answers are sought on all CPUs
+NO_PICTURE = {"overlay": None, "note": "landmarks have no picture to draw on"}
 
 
-def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5) -> Iterator[dict]:
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be told of a clip.
+
+    k: the likeliest glosses to name. continuous: look for several signs in it; None: when it is much longer than any
+    that the bundle was trained on. window: seconds that slide over long signing, which asks for `continuous`; None: as
+    long as the training clips. overlay: the video or image to write the answers on, or a folder for those of several.
+    """
+
+    k: int = 5
+    continuous: bool | None = None
+    window: float | None = None
+    overlay: Path | None = None
+
+
+def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, *, wanted: Wanted | None = None) -> Iterator[dict]:
     """One row for each clip of the files, in their order: file, clip, top [(label, probability)], error (None or why),
     and what else the bundle's task tells, such as `decoded`, the glosses of a sentence.
 
-    A file is a video, an image, a landmark Parquet file, a shard of raysign's own landmarks, an npz laid out as those
-    the bundle was trained on, or a folder searched through for all of these. What cannot be used is a row with the
-    reason, and the others go on. BundleError when the bundle cannot be loaded.
+    A file is a video, an image, landmarks in a format that raysign reads and can tell from the file or reads as the
+    bundle's training did, or a folder searched through for all of these. What cannot be used is a row with the reason,
+    and the others go on. Of a clip of several signs there are `segments`, see infer.continuous, and `top` is empty.
+    `overlay` is the film that was written of it, or None and a `note` why there is none. BundleError when the bundle
+    cannot be loaded.
     """
-    bundle = bundles.load(Path(bundle_dir))
-    predictor, reader = Predictor(bundle, "auto"), Reader(bundle)
+    answers = Answers(bundle_dir, wanted or Wanted(k))
     try:
         for file in files:
-            clips = reader.clips(Path(file))
-            while some := list(islice(clips, TOGETHER)):
-                answers = predictor.each([found for _, found in some], TOGETHER)
-                for (name, _), answer in zip(some, answers, strict=True):
-                    about = {"file": str(file), "clip": name}
-                    if isinstance(answer, RaysignError):
-                        yield {**about, "top": [], "error": str(answer)}
-                    else:
-                        probabilities, told = answer
-                        yield {**about, "top": top(probabilities, bundle.labels, k), "error": None, **told}
+            yield from answers.rows(Path(file))
     finally:
-        reader.close()
+        answers.close()
 
 
-class Reader:
-    """Reads files for one bundle; makes a landmarker at the first video or image and keeps it."""
+def predict_many(
+    bundle_dir: Path, files: Sequence[Path], wanted: Wanted, parallel: bool | None = None
+) -> Iterator[dict]:
+    """The rows of `predict` as they are found, on all CPUs of the cluster that RAY_ADDRESS names or of this machine.
 
-    def __init__(self, bundle: Bundle):
-        self.bundle, self.warned = bundle, False
-        self.landmarker: Any = None
+    parallel: False for `predict` itself; None: as it is for less than `MANY` files.
+    """
+    reader = Reader(bundles.load(Path(bundle_dir)))
+    units = [{"file": str(file), "part": str(part)} for file in files for part in reader.parts(file)]
+    if not (len(units) >= MANY if parallel is None else parallel):
+        yield from predict(bundle_dir, files, wanted=wanted)
+        return
+    settings = config.Ray()  # pyright: ignore[reportCallIssue]
+    engine.connect(settings)
+    arguments = {"bundle_dir": Path(bundle_dir).absolute(), "wanted": wanted, "here": Path.cwd()}
+    found = engine.stream(units, Worker, arguments, actors=engine.cpus(settings))
+    for unit in counted(found, "predict", len(units), "file"):
+        yield from json.loads(unit["rows"])
+
+
+class Worker:
+    """Answers one file after another in a process of its own; what Ray Data maps over the files.
+
+    here: the folder that relative paths start at.
+    """
+
+    def __init__(self, bundle_dir: Path, wanted: Wanted, here: Path):
+        os.chdir(here)
+        self.answers = Answers(bundle_dir, wanted, shared=True)
+
+    def __call__(self, unit: dict) -> dict:
+        """The file's rows, as JSON."""
+        rows = self.answers.rows(Path(unit["file"]), [Path(unit["part"])])
+        return {"part": unit["part"], "rows": json.dumps(list(rows))}
+
+
+class Answers:
+    """A bundle that answers files."""
+
+    def __init__(self, bundle_dir: Path, wanted: Wanted, shared: bool = False):
+        self.bundle, self.wanted = bundles.load(Path(bundle_dir)), wanted
+        self.predictor, self.reader = Predictor(self.bundle, "auto"), Reader(self.bundle, shared)
 
     def close(self) -> None:
         """Let go of the landmarker."""
-        if self.landmarker is not None:
-            self.landmarker.close()
+        self.reader.close()
 
-    def clips(self, path: Path) -> Iterator[Found]:
-        """The clips of a file or of all files below a folder. Never raises a RaysignError: it is the clip's result."""
+    def rows(self, file: Path, parts: Sequence[Path] | None = None) -> Iterator[dict]:
+        """As `predict`, of one file or folder, or of some of its parts alone."""
+        for media, alike in groupby(self.reader.parts(file) if parts is None else parts, is_media):
+            # a video is seconds of work and told at once; of landmark files many are asked together
+            for group in ([part] for part in alike) if media else [alike]:
+                clips = chain.from_iterable(map(self.reader.read, group))
+                while some := list(islice(clips, TOGETHER)):
+                    yield from self._rows(file, some, media)
+
+    def _rows(self, file: Path, found: Sequence[Found], media: bool) -> Iterator[dict]:
+        long = [isinstance(one, Landmarks) and self._is_continuous(one) for _, one in found]
+        whole = self.predictor.each([one for (_, one), is_long in zip(found, long, strict=True) if not is_long])
+        for (name, landmarks), is_long in zip(found, long, strict=True):
+            row = self._row(self._segments(landmarks) if is_long else next(whole))
+            row = {"file": str(file), "clip": name, **row}
+            if self.wanted.overlay and isinstance(landmarks, Landmarks) and not row["error"]:
+                row |= self._overlaid(file, Path(name), landmarks, row) if media else NO_PICTURE
+            yield row
+
+    def _is_continuous(self, landmarks: Landmarks) -> bool:
+        if self.wanted.continuous is not None or self.wanted.window:
+            return bool(self.wanted.continuous or self.wanted.window)
+        return continuous.is_long(self.bundle, landmarks)
+
+    def _segments(self, landmarks: Any) -> tuple[np.ndarray | None, dict] | RaysignError:
+        """What `Predictor.each` gives, of a clip of several signs."""
         try:
-            if path.is_dir():
-                known = VIDEO_SUFFIXES | IMAGE_SUFFIXES | {".parquet", ".npz"}
-                found = (file for file in path.rglob("*") if file.suffix.lower() in known and file.is_file())
-                files = sorted(file for file in found if file.name not in TABLES)
-                if not files:
-                    raise SourceError(f"{path}: found no video, image or landmark file in it; give another folder")
-                for file in files:
-                    yield from self.clips(file)
-            elif not path.exists():
-                raise SourceError(f"{path}: no such file; check the spelling")
-            elif path.suffix.lower() == ".parquet":
-                yield from self._parquet(path)
-            elif path.suffix.lower() == ".npz":
-                yield from self._npz(path)
-            else:
-                yield from self._one(str(path), self._media, path)
+            found = continuous.segments(self.predictor, landmarks, self.wanted.window, self.wanted.k)
         except RaysignError as error:
-            yield str(path), error
-        except OSError as error:  # no permission, a name that is too long
-            yield str(path), SourceError(f"{path}: not readable ({error.strerror or error}); give another file")
+            return error
+        return None, {"segments": found}
 
-    def _one(self, name: str, read: Callable[..., Landmarks], *arguments) -> Iterator[Found]:
+    def _row(self, answer: tuple | RaysignError) -> dict:
+        if isinstance(answer, RaysignError):
+            return {"top": [], "error": str(answer)}
+        probabilities, told = answer
+        likeliest = [] if probabilities is None else top(probabilities, self.bundle.labels, self.wanted.k)
+        return {"top": likeliest, "error": None, **told}
+
+    def _overlaid(self, file: Path, media: Path, landmarks: Landmarks, row: dict) -> dict:
+        """Draws the row on its video or image."""
+        from raysign.infer import overlay
+
+        assert self.wanted.overlay is not None
+        place = overlay.place(self.wanted.overlay, media, file if file.is_dir() else file.parent)
         try:
-            yield name, read(*arguments)
+            overlay.write(media, landmarks, row, place, self.bundle.config.extract.fps)
         except RaysignError as error:
-            yield name, error
-        except Exception as error:  # the row boundary, as in extraction: a strange file costs that file only
-            yield name, ClipError(f"{name}: {type(error).__name__} while reading ({str(error)[:300]})")
-
-    def _media(self, path: Path) -> Landmarks:
-        if self.landmarker is None:
-            from raysign.extract import landmarker
-
-            options = self.bundle.config.extract
-            for name in ("model", "inception_weights"):
-                if (file := getattr(options, name)) and not file.exists():  # this is not the machine that trained
-                    options = options.model_copy(update={name: None})
-            self._compare([landmarker.fingerprint(options)])
-            self.landmarker = landmarker.Landmarker(options)
-        return self.landmarker.read(ClipRef(path.name, str(path), store.stamp(path)))
-
-    def _parquet(self, path: Path) -> Iterator[Found]:
-        try:
-            kind = (pq.read_schema(path).metadata or {}).get(b"raysign.schema", b"").decode()
-        except (OSError, pa.ArrowInvalid) as error:
-            raise SourceError(f"{path}: not readable as Parquet ({str(error).splitlines()[0]})") from None
-        if kind.startswith("landmarks/"):
-            yield from self._shard(path)
-        elif kind:
-            raise SourceError(f"{path}: found a table of {kind.split('/')[0]}, expected landmarks, videos or images")
-        else:
-            source = kind_module("source", "landmark_parquet")
-            yield from self._one(str(path), source.read, _whole(path), source.Options(path=path))
-
-    def _shard(self, path: Path) -> Iterator[Found]:
-        """The good rows of a shard of landmarks, and the reason of each other one."""
-        table = store.read_table(path)
-        self._compare([name for name in set(table["extractor"].to_pylist()) if name])
-        for row in range(len(table)):
-            name, error = (table[column][row].as_py() for column in ("id", "error"))
-            if error:
-                yield name, ClipError(f"{name}: in quarantine: {error}")
-            else:
-                yield name, next(landmarks_of(table.take([row])))
-
-    def _npz(self, path: Path) -> Iterator[Found]:
-        trained = self.bundle.config.source
-        if trained.kind != "npz":
-            step = "give it as a landmark Parquet file"
-            raise SourceError(f"{path}: what its numbers mean is known only to a bundle trained on npz files; {step}")
-        source = kind_module("source", "npz")
-        # a new file need not have the labels and the like that those of training had
-        lacking = {
-            name: None for name in ("gloss", "signer", "split", "id") if getattr(trained, name) not in _keys(path)
-        }
-        options = trained.model_copy(update={**lacking, "path": path})
-        clips, shape = source.arranged(path, options)
-        if options.gloss is None and not clips and shape[0] > 1:  # the labels told how many clips there are
-            one, many = (1, *shape), (shape[0], 1, *shape[1:])
-            step = f"make it {one} for one clip, {many} for {shape[0]}, each of one frame"
-            raise SourceError(f"{path}: found `{options.values}` of shape {shape}, expected an axis more; {step}")
-        for ref in source.clips(options):
-            yield from self._one(ref.id, source.read, ref, options)
-
-    def _compare(self, now: list[str]) -> None:
-        """Warn, once, when the landmarks come from another extractor than those of training."""
-        known = self.bundle.card.get("extractor")
-        trained = {known} if isinstance(known, str) else set(known or ())
-        if trained and not trained.issuperset(now) and not self.warned:
-            self.warned = True
-            log.warning(
-                "landmarks: found those of %s, trained on those of %s; answers may be worse",
-                ", ".join(sorted(set(now) - trained)), ", ".join(sorted(trained)),
-            )  # fmt: skip
-
-
-def _keys(path: Path) -> set[str]:
-    """Names of the arrays in an npz file; none when it is no such file, which its reader then says."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return set(archive.files)
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile):
-        return set()
-
-
-def _whole(path: Path) -> ClipRef:
-    return ClipRef(path.stem, str(path), store.stamp(path))
+            return {"overlay": None, "note": str(error)}
+        return {"overlay": str(place)}

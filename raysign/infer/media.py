@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from raysign.errors import ClipError, RaysignError
-from raysign.infer.files import Reader
+from raysign.infer.reader import Reader
 from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
 from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES

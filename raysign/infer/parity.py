@@ -14,8 +14,8 @@ from torch import nn
 from raysign import schema, store
 from raysign.errors import ExportError, RaysignError, StoreError
 from raysign.infer import example
-from raysign.infer.files import Reader
 from raysign.infer.predictor import Predictor
+from raysign.infer.reader import Reader
 from raysign.learn.bundle import Bundle
 
 Answer = Callable[..., Sequence[torch.Tensor]]  # x, frames and persons to the outputs of the bundle's task

@@ -35,6 +35,13 @@ def _fonts() -> tuple[tuple[str, ...], frozenset[int]]:
     return families, frozenset(code for path in paths for code in font_manager.get_font(path).get_charmap())
 
 
+def font_file(label: str) -> str:
+    """The file of a font that has all letters of a label; the first one where none has."""
+    files = [font_manager.findfont(font_manager.FontProperties(family=name)) for name in _fonts()[0]]
+    fitting = (path for path in files if set(map(ord, label)) <= set(font_manager.get_font(path).get_charmap()))
+    return next(fitting, files[0])
+
+
 def undrawable(label: str) -> bool:
     """Whether the fonts of this machine lack a letter of a gloss."""
     return any(ord(letter) not in _fonts()[1] for letter in label)

@@ -79,18 +79,36 @@ def _figure(name: str, metrics: dict) -> str:
     return f"{FIGURES[name]} {metrics[name]:.3f} ({low:.3f} to {high:.3f})"
 
 
-def answer(row: dict) -> str:
-    """One clip's likeliest glosses, its sentence, or why it could not be used. row: of infer.files.predict.
+def told(row: dict) -> tuple[str, float | None]:
+    """What a clip says by its row of infer.files or one of its segments, and the probability, where there is one.
 
-    Where sequences are told, those of one gloss are shown as that gloss, its probability and others it could be.
+    Sequences are told by their glosses; one of a single gloss as that gloss, of which the probability is known.
+    """
+    likeliest, decoded = row["top"][:1], row.get("decoded")
+    if decoded is not None and decoded != [name for name, _ in likeliest]:
+        return " ".join(decoded), None
+    return likeliest[0] if likeliest else ("", None)
+
+
+def answer(row: dict) -> str:
+    """One clip's likeliest glosses, its sentence, its signs with their times, or why it could not be used.
+
+    row: of infer.files.predict.
     """
     if row["error"]:
         return row["error"] if row["error"].startswith(row["clip"]) else f"{row['clip']}: {row['error']}"
-    likeliest = "  ".join(f"{name} {share:.2f}" for name, share in row["top"])
-    decoded, category = row.get("decoded"), row.get("predicted_category")
-    if decoded is not None and decoded != [name for name, _ in row["top"][:1]]:  # which one it could be says nothing
-        likeliest = " ".join(decoded) or "(no gloss)"
-    return f"{row['clip']}  {likeliest}" + (f"  ({category})" if category else "")
+    drawn = f"  [{row['overlay'] or row['note']}]" if "overlay" in row else ""
+    if row.get("segments") is None:
+        return f"{row['clip']}  {_likeliest(row)}{drawn}"
+    lines = [f"  {one['start']:8.2f} to {one['end']:7.2f} s  {_likeliest(one)}" for one in row["segments"]]
+    return "\n".join([row["clip"] + drawn, *(lines or ["  (nothing signed)"])])
+
+
+def _likeliest(row: dict) -> str:
+    """The glosses of a row or segment with their probabilities; of a sequence, which says nothing of others, itself."""
+    (said, share), category = told(row), row.get("predicted_category")
+    likeliest = "  ".join(f"{name} {share:.2f}" for name, share in row["top"]) if share is not None else said
+    return (likeliest or "(no gloss)") + (f"  ({category})" if category else "")
 
 
 MOST_MB, MOST_MS = 40, 100  # of a recogniser on a phone: the bars of Google's isolated sign recognition (2023)

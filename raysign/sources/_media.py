@@ -65,7 +65,12 @@ def any_file(root: Path, suffixes: Iterable[str]) -> bool:
 
 
 def in_folders(root: Path, suffixes: Iterable[str], what: str, pattern: str | None) -> list[ClipRef]:
-    """One clip per file below `root`, its gloss the folder it lies in. SourceError when there is none."""
+    """One clip per file below `root`, its gloss the folder it lies in; of one file, that clip, without a gloss.
+
+    SourceError when there is none.
+    """
+    if root.is_file() and root.name.lower().endswith(tuple(suffixes)):
+        return [clip_at(root.parent, root.name, pattern)]
     if not root.is_dir():
         raise SourceError(f"{root}: {'a file' if root.exists() else 'no such folder'}, expected a folder of {what}")
     clips = [clip_at(root, relative, pattern) for relative in sorted(files(root, suffixes))]

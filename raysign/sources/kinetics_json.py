@@ -35,9 +35,9 @@ class Options(Section):
 
 
 def recognises(path: Path) -> bool:
-    """A folder whose first JSON file is such a clip."""
+    """Such a clip, or a folder whose first JSON file is one."""
     found = (file for file in path.rglob("*.json") if not file.name.endswith(LISTING))
-    first = next(found, None) if path.is_dir() else None
+    first = next(found, None) if path.is_dir() else path if path.suffix == ".json" and path.is_file() else None
     try:
         return first is not None and {"data", "label_index"} <= set(_clip(first))
     except ClipError:

@@ -34,8 +34,8 @@ class Options(Section):
 
 
 def recognises(path: Path) -> bool:
-    """A folder whose first JSON file is such a video."""
-    first = next(files(path, (".json",)), None)
+    """Such a video, or a folder whose first JSON file is one."""
+    first = next(files(path, (".json",)), "" if path.suffix.lower() == ".json" and path.is_file() else None)
     try:
         return first is not None and set(mapping(path / first)) >= KEYS
     except ClipError:

@@ -49,17 +49,22 @@ class Options(Section):
 
 
 def recognises(path: Path) -> bool:
-    """A folder with a `.skeleton` file below it."""
-    return path.is_dir() and next(path.rglob("*.skeleton"), None) is not None
+    """A `.skeleton` file, or a folder with one below it."""
+    return next(path.rglob("*.skeleton"), None) is not None if path.is_dir() else _is_clip(path)
+
+
+def _is_clip(path: Path) -> bool:
+    return path.suffix == ".skeleton" and path.is_file()
 
 
 def clips(options: Options) -> list[ClipRef]:
     """One clip per file, by name; its gloss is the action (`A013`), its signer the performer (`P003`)."""
-    if not options.path.is_dir():
+    single = _is_clip(options.path)
+    if not (single or options.path.is_dir()):
         raise SourceError(f"{options.path}: no such folder, expected one with .skeleton files")
     left_out = _names(options.missing)
     found = []
-    for file in sorted(options.path.rglob("*.skeleton")):
+    for file in [options.path] if single else sorted(options.path.rglob("*.skeleton")):
         told = NAME.search(file.stem)
         if told is None:
             raise SourceError(f"{file}: expected a name such as S001C002P003R002A013.skeleton; rename or move it")

@@ -50,7 +50,7 @@ PIXELS_FROM = 10.0  # depths of MediaPipe are image widths and stay well below
 
 
 class Options(Section):
-    """A folder of pose files."""
+    """A folder of pose files, or one."""
 
     kind: Literal["pose_format"] = "pose_format"
     path: AnyPath
@@ -59,8 +59,8 @@ class Options(Section):
 
 
 def recognises(path: Path) -> bool:
-    """A folder with a pose file anywhere in it."""
-    return any_file(path, SUFFIX)
+    """A pose file, or a folder with one anywhere in it."""
+    return any_file(path, SUFFIX) or (path.name.lower().endswith(SUFFIX) and path.is_file())
 
 
 def clips(options: Options) -> list[ClipRef]:
