@@ -12,6 +12,7 @@ from raysign import schema, store
 from raysign.clips.recipes import centered
 from raysign.config import Evaluate
 from raysign.errors import BundleError, ConfigError
+from raysign.infer import parity
 from raysign.infer import predictor as predictors
 from raysign.infer.evaluate import evaluate
 from raysign.infer.predictor import Predictor, top
@@ -189,3 +190,11 @@ def test_evaluation_and_prediction_average_the_same_views(landmarks_dir, tmp_pat
     np.testing.assert_allclose(
         table["probabilities"].to_pylist(), Predictor(labelled, views=views).predict(asked), atol=1e-6
     )
+
+
+def test_a_bundle_of_several_views_is_exported_as_the_network_it_is():
+    made = sampled_bundle()
+    several = replace(made, config=made.config.model_copy(update={"evaluate": views_of(clips=3, mirror=True)}))
+    clips = [Predictor(made).prepared(clip) for clip in some_landmarks()]
+    told = parity.compared(several, clips, lambda *inputs: [made.network(*inputs).softmax(1)])
+    assert told["difference"] < 1e-5

@@ -56,8 +56,8 @@ def made(config: Config, names: list[str], jobs: list[Job], directory: Path) -> 
     rows = zip(names, weights, jobs, told.pop("members"), strict=True)
     each = [{"name": name, "weight": round(float(w), 6), "training": job.directory.name, **row}
             for name, w, job, row in rows]  # fmt: skip
-    extractor = sorted({name for one in members for name in one.card.get("extractor") or ()})
-    ensembles.save(directory, places, names, [float(w) for w in weights], {"extractor": extractor, "metrics": told})
+    about = {name: members[0].card.get(name) for name in ("extractor", "made_of", "landmark_lengths")}  # all share them
+    ensembles.save(directory, places, names, [float(w) for w in weights], {**about, "metrics": told})
     chosen = config.ensemble.weights if "val" in found else "equal"
     return {"split": split, "weights": chosen, **told, "members": each, "raysign": __version__}
 

@@ -16,6 +16,7 @@ from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton, layout
 
+ONE_VIEW = Evaluate(clips=1, mirror=False)  # pyright: ignore[reportCallIssue]
 MOST_FRAMES = 16384  # of a batch, padding counted: bounds the memory of long clips whatever `batch` is
 
 
