@@ -69,7 +69,8 @@ def _scored(jobs: list[Job], split: str, labels: list[str], batch: int) -> Score
     ids = sorted(set.intersection(*(set(table["id"].to_pylist()) for table in tables)))
     tables = [_of_clips(table, ids) for table in tables]
     shares = np.stack([tally.probabilities_of(table, labels) for table in tables]).astype(np.float64)
-    return Scored(shares, tally.truth_of(tables[0], labels))
+    place = {gloss: i for i, gloss in enumerate(labels)}
+    return Scored(shares, np.array([place[gloss] for (gloss,) in tables[0]["gloss"].to_pylist()]))
 
 
 def _of_clips(table: pa.Table, ids: list[str]) -> pa.Table:
