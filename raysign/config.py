@@ -222,6 +222,14 @@ class Evaluate(Section):
     bundle: StoredPath | None = Field(None, description="folder of the bundle to score; None: the one that is trained")
     split: Literal["train", "val", "test"] = "test"
     batch: int = Field(64, ge=1, description="clips a step")
+    clips: int | None = Field(
+        None, ge=1,
+        description="samplings of a clip whose answers are averaged, as in 10-clip testing; None: as the bundle's own "
+        "config says, else 1, the usual one",
+    )  # fmt: skip
+    mirror: bool | None = Field(
+        None, description="average with the answers to the mirror image; None: as the bundle's own config says, else no"
+    )
 
 
 class Tune(Section):
@@ -240,6 +248,18 @@ class Tune(Section):
     confirm: int = Field(0, ge=0, description="seeds to train the best and the first trial with, scored on test clips")
     restart: bool = Field(False, description="begin anew although there are trials of the same search")
     space: dict | None = Field(None, description="what to search, a tree like this one; None: the usual settings")
+
+
+class Ensemble(Section):
+    """Several recognisers that answer together."""
+
+    members: tuple[dict, ...] | None = Field(
+        None,
+        description="what each differs in, such as {prepare.stream: bone}; None: one for each stream of the recipe",
+    )
+    weights: Literal["fitted", "equal"] = Field(
+        "fitted", description="how much each member counts; fitted: as makes validation clips likeliest"
+    )
 
 
 class Mlflow(Section):
@@ -280,6 +300,7 @@ class Config(Section):
     train: Train = Train()  # pyright: ignore[reportCallIssue]
     evaluate: Evaluate = Evaluate()  # pyright: ignore[reportCallIssue]
     tune: Tune = Tune()  # pyright: ignore[reportCallIssue]
+    ensemble: Ensemble = Ensemble()  # pyright: ignore[reportCallIssue]
     mlflow: Mlflow = Mlflow()  # pyright: ignore[reportCallIssue]
     ray: Ray = Ray()  # pyright: ignore[reportCallIssue]
 

@@ -128,26 +128,99 @@ def evaluate(config: Config) -> dict:
     """Score the bundle on a split of the clips; writes predictions, metrics and report. Returns the metrics."""
     from raysign.infer import evaluate as scoring
     from raysign.learn import bundle as bundles
-    from raysign.learn import distribute, tracking
+    from raysign.learn import tracking
     from raysign.report import results
     from raysign.report.metrics import scalars
 
-    _require_bundles(config)
-    clips, split, published = prepare(config), config.evaluate.split, config.answers / "bundle"
-    card = scoring.card_with(clips, split)  # said before the training and not after it
-    made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
-    if store.exists(published / "card.json") and not store.exists(made) and not config.evaluate.bundle:
-        line = "%s: found no bundle of these settings and clips, only of others; one is trained now (%s)"
-        log.warning(line, remote.shown(published), f"evaluate.bundle={remote.shown(published)} scores that one")
-    bundle = config.evaluate.bundle or _trained(config, clips)
-    device = "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
-    out = config.answers / "evaluation"
-    figures = scoring.evaluate(bundle, clips, split, out, batch=config.evaluate.batch, device=device)
+    bundle, clips = _asked(config)
+    split, out = config.evaluate.split, config.answers / "evaluation"
+    figures = scoring.evaluate(
+        bundle, clips, split, out, batch=config.evaluate.batch, device=_device(config), views=config.evaluate,
+        landmarks_dir=config.landmarks_dir,
+    )  # fmt: skip
     training = bundles.training_of(bundle, figures["training"])
     if config.mlflow.enabled and training:
         files = [out / name for name in results.LOOKED_AT if store.exists(out / name)]
         tracking.evaluated(config, training, split, scalars(figures), files)
     return figures
+
+
+def _asked(config: Config) -> tuple[Path, Path]:
+    """The bundle that is to answer, trained where it is not there, and the clips that have some in the split."""
+    from raysign.infer import evaluate as scoring
+    from raysign.learn import distribute
+
+    _require_bundles(config)
+    clips, published = prepare(config), config.answers / "bundle"
+    card = scoring.card_with(clips, config.evaluate.split)  # said before the training and not after it
+    made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
+    if store.exists(published / "card.json") and not store.exists(made) and not config.evaluate.bundle:
+        line = "%s: found no bundle of these settings and clips, only of others; one is trained now (%s)"
+        log.warning(line, remote.shown(published), f"evaluate.bundle={remote.shown(published)} scores that one")
+    return config.evaluate.bundle or _trained(config, clips), clips
+
+
+def _device(config: Config) -> str:
+    return "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
+
+
+def robustness(config: Config, only: tuple[str, ...] = ()) -> str:
+    """The bundle asked about damaged landmarks of a split; only: names of stressors, all without any. Leaves
+    robustness.json and robustness.html in `<answers>/robustness`. Returns what to say.
+    """
+    from raysign.infer import robustness as asking
+    from raysign.learn import bundle as bundles
+    from raysign.learn import tracking
+    from raysign.report import robustness as reporting
+
+    wanted = asking.chosen(only)  # before any stage is made
+    bundle, clips = _asked(config)
+    out, split = config.answers / "robustness", config.evaluate.split
+    plan = asking.plan(bundle, config.landmarks_dir, clips, config, out, wanted)
+    arguments = {
+        "bundle_dir": bundle, "landmarks_dir": config.landmarks_dir, "directory": plan.directory,
+        "names": [one.name for one in plan.stressors], "settings": config,
+    }  # fmt: skip
+    if plan.large:
+        rows = _carried_out(
+            config, plan.units, asking.Worker, {**arguments, "threads": 1}, actors=engine.cpus(config.ray)
+        )
+    else:
+        rows = map(asking.Worker(**arguments, device=_device(config)), plan.units)
+    for _ in counted(rows, "robustness", plan.todo, "clip", lambda row: (row["clips"], "")):
+        continue
+    found, page = asking.report(plan, bundle, clips, config)
+    store.write_bytes(out / "robustness.html", page.encode())
+    store.write_json(out / "robustness.json", found)
+    if config.mlflow.enabled and (training := bundles.training_of(bundle, found["training"])):
+        files = [out / "robustness.html", out / "robustness.json"]
+        tracking.evaluated(config, training, split, asking.flat(found), files)
+    line = reporting.words(found, asking.worst(found), split)
+    return f"{line}\nreport: {remote.shown(out / 'robustness.html')}"
+
+
+def ensemble(config: Config) -> str:
+    """The config's members trained, and what they are worth together. Leaves the bundle of all, ensemble.json and
+    report.html in `<answers>/ensemble`. Returns what to say.
+    """
+    from raysign.infer import evaluate as scoring
+    from raysign.infer import fusion
+    from raysign.learn import members
+    from raysign.report import ensemble as reporting
+
+    found = members.of(config)  # before any stage is made
+    for member in found:
+        _require_bundles(member.config)
+    clips = [prepare(member.recipe) for member in found]
+    for place in clips:
+        scoring.card_with(place, config.evaluate.split)  # said before the trainings and not after them
+    jobs = members.trained(config, found, clips, _say)
+    out = config.answers / "ensemble"
+    told = fusion.made(config, [member.name for member in found], jobs, out / "bundle")
+    page = reporting.page(told, title=f"{config.name}: ensemble of {len(found)}", config=config.to_yaml())
+    store.write_bytes(out / "report.html", page.encode())
+    store.write_json(out / "ensemble.json", told)
+    return reporting.words(told, remote.shown(out))
 
 
 def export(bundle: Path, out: Path, arguments: tuple[str, ...], as_json: bool = False) -> str:
@@ -224,8 +297,8 @@ def _confirmed(study, number: int) -> dict | None:
         _say("tune.confirm: the config as it is was the best; there is nothing to compare it with")
         return None
     sides = search.seeded(study, [number, 0], config.tune.confirm, _say)
-    batch = config.evaluate.batch
-    best, first = ([confirm.scored(job.directory / "bundle", job.clips, batch) for job in jobs] for jobs in sides)
+    how = config.landmarks_dir, config.evaluate.batch
+    best, first = ([confirm.scored(job.directory / "bundle", job.clips, *how) for job in jobs] for jobs in sides)
     found = confirm.compared(best, first)
     store.write_json(config.answers / "search" / "confirmed.json", {"best_trial": number, **found})
     return found

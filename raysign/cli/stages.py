@@ -72,12 +72,37 @@ def tune(config, resume: bool):
 
 
 @verb()
+def ensemble(config):
+    """Train several recognisers that answer together: one for each stream of the recipe, or ensemble.members.
+
+    Leaves their bundle, which evaluate and predict take, ensemble.json and report.html in the results' folder
+    `ensemble`. Validation clips choose the members' weights.
+    """
+    from raysign import pipeline
+
+    click.echo(pipeline.ensemble(config))
+
+
+@verb()
 def evaluate(config):
     """Score the bundle: a page, figures with confidence intervals, predictions, pictures and text."""
     from raysign import pipeline
     from raysign.report import words
 
     click.echo(words.summary(config, pipeline.evaluate(config)))
+
+
+@verb()
+@click.option("--only", multiple=True, metavar="NAME", help="a stressor, such as hand_loss; may be given several times")
+def robustness(config, only: tuple[str, ...]):
+    """Ask the bundle about damaged landmarks: hands and frames lost, noise, other speeds, cameras and signers.
+
+    Takes the bundle and the clips that evaluate takes. Leaves robustness.json and robustness.html in the results'
+    folder `robustness`.
+    """
+    from raysign import pipeline
+
+    click.echo(pipeline.robustness(config, only))
 
 
 @main.command()

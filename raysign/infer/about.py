@@ -7,36 +7,47 @@ from raysign import __version__, remote, store
 from raysign.errors import RaysignError, in_line, some
 from raysign.learn import bundle as bundles
 from raysign.learn.bundle import Bundle
+from raysign.learn.ensemble import Ensemble
 from raysign.learn.history import read_metrics
 from raysign.schema import SPLITS
 
 
-def epochs_of(bundle_dir: Path, bundle: Bundle) -> list[dict]:
+def epochs_of(bundle_dir: Path, bundle: Bundle | Ensemble) -> list[dict]:
     """Training's figures by epoch, where its folder is still there."""
     folder = bundles.training_of(bundle_dir, bundle.card.get("training"))
     return read_metrics(folder) if folder else []
 
 
-def facts(bundle_dir: Path, bundle: Bundle, card: dict, split: str) -> list[tuple[str, str]]:
-    """What was scored, as names and values."""
+def facts(
+    bundle_dir: Path, bundle: Bundle | Ensemble, card: dict, split: str, views: str = ""
+) -> list[tuple[str, str]]:
+    """What was scored, as names and values. views: what the answers are the mean of."""
+    rows = [
+        ("bundle", str(bundle_dir)),
+        ("clips", card["key"]),
+        ("split", f"{split}, divided by {card.get('split', {}).get('kind', '?')}"),
+        ("answers", views),
+        *(_of_ensemble(bundle) if isinstance(bundle, Ensemble) else _of_bundle(bundle)),
+        ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
+def _of_ensemble(bundle: Ensemble) -> list[tuple[str, str]]:
+    return [
+        (f"member {i}", f"{row['name']}, weight {row['weight']:.3f}") for i, row in enumerate(bundle.card["members"])
+    ]
+
+
+def _of_bundle(bundle: Bundle) -> list[tuple[str, str]]:
     best = bundle.card.get("metrics") or {}
     kept = ", ".join(f"{name} {best[name]:.3f}" for name in sorted(best) if name.startswith("val/"))
     trained = f"epoch {bundle.card.get('epoch', '?')} of {bundle.config.train.epochs}" + (f" ({kept})" if kept else "")
     if "imported" in bundle.card:
         trained = "elsewhere: {file}, sha256 {sha256}".format(**bundle.card["imported"])
-    rows = [
-        ("bundle", str(bundle_dir)),
-        ("trained", trained),
-        ("clips", card["key"]),
-        ("split", f"{split}, divided by {card.get('split', {}).get('kind', '?')}"),
-        (
-            "recipe",
-            f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {in_line(card['channels'])}",
-        ),
-        ("model", f"{bundle.config.model.kind}, {sum(p.numel() for p in bundle.network.parameters()):,} weights"),
-        ("raysign", f"{__version__}, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC"),
-    ]
-    return [(name, value) for name, value in rows if value]
+    recipe = f"{bundle.config.prepare.kind}, {bundle.skeleton.points} points of {in_line(bundle.channels)}"
+    weights = sum(p.numel() for p in bundle.network.parameters())
+    return [("trained", trained), ("recipe", recipe), ("model", f"{bundle.config.model.kind}, {weights:,} weights")]
 
 
 def data(card: dict) -> dict:
@@ -79,7 +90,7 @@ def _source(card: dict) -> str:
     return " ".join(str(source[name]) for name in ("kind", "path") if source.get(name))
 
 
-def warnings(bundle: Bundle, card: dict, split: str) -> list[str]:
+def warnings(bundle: Bundle | Ensemble, card: dict, split: str) -> list[str]:
     """What makes the figures say less than they seem to."""
     found = [note[:1].upper() + note[1:] + "." for note in card.get("split", {}).get("notes", [])]
     tested = sum(1 for counts in card["counts"].get("gloss", {}).values() if counts.get(split))

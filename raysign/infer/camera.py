@@ -9,10 +9,10 @@ import numpy as np
 
 from raysign.errors import ConfigError, RaysignError
 from raysign.infer import activity, continuous
+from raysign.infer.ensemble import AnyPredictor, predictor_of
 from raysign.infer.files import Wanted
-from raysign.infer.predictor import Predictor
 from raysign.infer.reader import extraction
-from raysign.learn import bundle as bundles
+from raysign.learn import ensemble as ensembles
 
 LOOK = 0.5  # seconds between two looks for a pause
 MOST = 20.0  # seconds after which signing without a pause is told all the same
@@ -41,7 +41,7 @@ def predict(bundle_dir: Path, camera: str, wanted: Wanted, seconds: float | None
     """
     if wanted.overlay:
         raise ConfigError(f"--overlay: found camera {camera}, expected files; record a video to draw on")
-    predictor = Predictor(bundles.load(Path(bundle_dir)), "auto")
+    predictor = predictor_of(ensembles.load(Path(bundle_dir)), "auto")
     with opened(camera) as container:
         print(f"camera {camera}: sign, and pause for an answer; Ctrl-C ends it", file=sys.stderr, flush=True)
         yield from answers(predictor, frames_of(container, seconds), camera, wanted)
@@ -75,7 +75,7 @@ def frames_of(container: Any, seconds: float | None = None) -> Iterator[tuple[fl
 
 
 def answers(
-    predictor: Predictor, frames: Iterable[tuple[float, np.ndarray]], name: str, wanted: Wanted
+    predictor: AnyPredictor, frames: Iterable[tuple[float, np.ndarray]], name: str, wanted: Wanted
 ) -> Iterator[dict]:
     """The rows of frames (seconds, pixels), told at each pause and at their end; times count from the first frame."""
     from raysign.extract import landmarker
@@ -127,7 +127,7 @@ def _pause(held: Sequence[tuple[float, np.ndarray]], size: tuple[int, int]) -> i
 
 
 def _row(
-    predictor: Predictor, held: Sequence[tuple[float, np.ndarray]], size: tuple[int, int], name: str, wanted: Wanted
+    predictor: AnyPredictor, held: Sequence[tuple[float, np.ndarray]], size: tuple[int, int], name: str, wanted: Wanted
 ) -> Iterator[dict]:
     """One row when something was signed."""
     if len(held) < 3:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from raysign import store
 from raysign.errors import StoreError
@@ -17,16 +18,22 @@ def right(predictions) -> dict[str, bool]:
     return dict(zip(predictions["id"].to_pylist(), tally.right(predictions), strict=True))
 
 
-def scored(bundle: Path, clips: Path, batch: int) -> dict[str, bool]:
-    """Whether a bundle tells each test clip right; its evaluation is kept beside it, and not done twice."""
-    place, about = bundle.with_name("evaluation"), {"split": SPLIT, "clips": clips.name, "training": bundle.parent.name}
+def predictions(bundle: Path, clips: Path, landmarks: Path, batch: int, split: str = SPLIT) -> pa.Table:
+    """A bundle's PREDICTIONS of a split; its evaluation is kept beside it, and not done twice."""
+    place = bundle.with_name("evaluation" if split == SPLIT else f"evaluation-{split}")
+    about = {"split": split, "clips": clips.name, "training": bundle.parent.name}
     try:
         known = store.read_json(place / "metrics.json")
     except StoreError:
         known = {}
     if {name: known.get(name) for name in about} != about:
-        evaluate.evaluate(bundle, clips, SPLIT, place, batch=batch)
-    return right(store.read_table(place / "predictions.parquet"))
+        evaluate.evaluate(bundle, clips, split, place, batch=batch, landmarks_dir=landmarks)
+    return store.read_table(place / "predictions.parquet")
+
+
+def scored(bundle: Path, clips: Path, landmarks: Path, batch: int) -> dict[str, bool]:
+    """Whether a bundle tells each test clip right."""
+    return right(predictions(bundle, clips, landmarks, batch))
 
 
 def compared(best: list[dict[str, bool]], first: list[dict[str, bool]]) -> dict:

@@ -13,8 +13,9 @@ import numpy as np
 
 from raysign.errors import ClipError, RaysignError
 from raysign.infer.activity import FPS, stretches
+from raysign.infer.ensemble import AnyPredictor
 from raysign.infer.predictor import Predictor, top
-from raysign.learn.bundle import Bundle
+from raysign.learn.ensemble import AnyBundle
 from raysign.report import words
 from raysign.schema import Landmarks
 
@@ -38,7 +39,7 @@ class Lengths:
     longest: float
 
 
-def lengths(bundle: Bundle, landmarks: Landmarks, window: float | None = None) -> Lengths | None:
+def lengths(bundle: AnyBundle, landmarks: Landmarks, window: float | None = None) -> Lengths | None:
     """How long signs are in these landmarks; None when neither `window` (seconds) nor the bundle's card tells."""
     fps, told = landmarks.fps or FPS, bundle.card.get("landmark_lengths") or {}
     if window:
@@ -50,13 +51,13 @@ def lengths(bundle: Bundle, landmarks: Landmarks, window: float | None = None) -
     return None
 
 
-def is_long(bundle: Bundle, landmarks: Landmarks) -> bool:
+def is_long(bundle: AnyBundle, landmarks: Landmarks) -> bool:
     """Whether a clip is much longer than any that the bundle was trained on. False where that is not told."""
     known = lengths(bundle, landmarks)
     return known is not None and known.longest > LEAST and landmarks.values.shape[1] > LONG * known.longest
 
 
-def segments(predictor: Predictor, landmarks: Landmarks, window: float | None = None, k: int = 5) -> list[dict]:
+def segments(predictor: AnyPredictor, landmarks: Landmarks, window: float | None = None, k: int = 5) -> list[dict]:
     """The signs of a clip in their order: start and end in seconds, gloss, confidence, and the k likeliest as top.
 
     window: seconds; None: as long as the training clips. A bundle that tells sequences gives one segment for each
@@ -86,7 +87,7 @@ def segments(predictor: Predictor, landmarks: Landmarks, window: float | None = 
 Piece = tuple[int, int, np.ndarray, dict]  # first frame, frame after the last, probabilities (K,), what else is told
 
 
-def _of_stretch(predictor: Predictor, landmarks: Landmarks, start: int, stop: int, size: Lengths) -> list[Piece]:
+def _of_stretch(predictor: AnyPredictor, landmarks: Landmarks, start: int, stop: int, size: Lengths) -> list[Piece]:
     """One sign, or the division into signs of which the recogniser is surest."""
     if stop - start <= max(WHOLE * size.long, 2 * size.short) or _tells_sequences(predictor):
         return _asked(predictor, landmarks, [(start, stop)])
@@ -121,11 +122,13 @@ def surest(marks: Sequence[int], scores: dict[tuple[int, int], float]) -> list[t
     return path[::-1]
 
 
-def _tells_sequences(predictor: Predictor) -> bool:
+def _tells_sequences(predictor: AnyPredictor) -> bool:
+    if not isinstance(predictor, Predictor):
+        return False
     return "wer" in predictor.network.task.METRICS  # what is scored by wrong words tells them by itself
 
 
-def _asked(predictor: Predictor, landmarks: Landmarks, cuts: Sequence[tuple[int, int]]) -> list[Piece]:
+def _asked(predictor: AnyPredictor, landmarks: Landmarks, cuts: Sequence[tuple[int, int]]) -> list[Piece]:
     """The answers for parts of a clip; those of which the recipe can make no clip are left out.
 
     ClipError when it can of none of them.

@@ -7,11 +7,14 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import __version__, schema, store
-from raysign.errors import BundleError, StoreError, nearest
+from raysign.config import Evaluate
+from raysign.errors import BundleError, RaysignError, StoreError, nearest
 from raysign.infer import about
+from raysign.infer.ensemble import EnsemblePredictor, predictor_of
 from raysign.infer.predictor import Predictor, difference, top
-from raysign.learn import bundle as bundles
+from raysign.learn import ensemble as ensembles
 from raysign.learn.bundle import Bundle
+from raysign.learn.ensemble import Ensemble
 from raysign.report import html, mistakes, results
 from raysign.report.metrics import metrics
 from raysign.skeleton import of_dict
@@ -21,33 +24,41 @@ _X = ["x", "persons", "frames", "points", "channels"]
 
 
 def evaluate(
-    bundle_dir: Path, clips_dir: Path, split: str, out_dir: Path, batch: int = 64, device: str = "auto"
-) -> dict:
+    bundle_dir: Path, clips_dir: Path, split: str, out_dir: Path, batch: int = 64, device: str = "auto",
+    views: Evaluate | None = None, landmarks_dir: Path | None = None,
+) -> dict:  # fmt: skip
     """Write predictions.parquet, report.html, the files of report.results and, last, metrics.json to `out_dir`; returns
     the metrics.
 
     The figures are those of report.metrics; beside them `split`, `clips` and `training` (the keys of what was scored)
     and `warnings`, sentences on what makes the figures say less than they seem to.
+    views: as of Predictor; where it takes samplings of clips, landmarks_dir holds the landmarks of these.
     One shard of clips is in memory at a time, and the predictions: K numbers a clip. Raises BundleError when the clips
     are of another recipe or have a gloss the bundle does not know; StoreError when they are unfinished or the split is
     empty.
     """
     bundle_dir, clips_dir, out_dir = Path(bundle_dir), Path(clips_dir), Path(out_dir)
     card = card_with(clips_dir, split)
-    bundle = bundles.load(bundle_dir)
-    _check(bundle, card, clips_dir)
-    predictor = Predictor(bundle, device)
-    table = pa.concat_tables([_scored(predictor, rows, batch) for rows in _shards_of(clips_dir, split, bundle)])
+    bundle = ensembles.load(bundle_dir)
+    if isinstance(bundle, Bundle):
+        _check(bundle, card, clips_dir)
+    predictor = predictor_of(bundle, device, views)
+    table = pa.concat_tables([
+        _scored(predictor, rows, batch, landmarks_dir / shard if landmarks_dir else None)
+        for shard, rows in _shards_of(clips_dir, split, bundle)
+    ])  # fmt: skip
     figures = {
         **metrics(table, bundle.labels),
-        "split": split, "clips": card["key"], "training": bundle.card.get("training"), "raysign": __version__,
-        "warnings": about.warnings(bundle, card, split),
+        "split": split, "clips": card["key"], "training": bundle.card.get("training"), "views": predictor.told_views,
+        "raysign": __version__, "warnings": about.warnings(bundle, card, split),
     }  # fmt: skip
     title = f"{bundle.config.name} on {split} clips"
     pictures = results.pictures(table, bundle.labels, figures)
+    drawn = mistakes.drawn(table, clips_dir, bundle) if isinstance(bundle, Bundle) else []  # members see their own
     page = html.page(
-        table, bundle.labels, figures, pictures, title=title, about=about.facts(bundle_dir, bundle, card, split),
-        data=about.data(card), warnings=figures["warnings"], mistakes=mistakes.drawn(table, clips_dir, bundle),
+        table, bundle.labels, figures, pictures, title=title,
+        about=about.facts(bundle_dir, bundle, card, split, predictor.told_views),
+        data=about.data(card), warnings=figures["warnings"], mistakes=drawn,
         epochs=about.epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip
     text = results.text(table, bundle.labels, figures, title)
@@ -95,8 +106,8 @@ def _check(bundle: Bundle, card: dict, clips_dir: Path) -> None:
         raise BundleError(f"{clips_dir}: {unlike}; {step}")
 
 
-def _shards_of(clips_dir: Path, split: str, bundle: Bundle) -> Iterator[pa.Table]:
-    """The split's rows of each shard that has any, all columns. BundleError naming a gloss that is no label."""
+def _shards_of(clips_dir: Path, split: str, bundle: Bundle | Ensemble) -> Iterator[tuple[str, pa.Table]]:
+    """The name of each shard that has rows of the split, and these. BundleError naming a gloss that is no label."""
     labels, known = bundle.labels, set(bundle.labels)
     for path in store.shards(clips_dir):
         rows = store.read_table(path, ["id", "gloss", "split"])
@@ -110,17 +121,35 @@ def _shards_of(clips_dir: Path, split: str, bundle: Bundle) -> Iterator[pa.Table
                 if "imported" in bundle.card:
                     step = "import the weights again with the names of their glosses, by --labels FILE"
                 raise BundleError(f"{clip}: gloss {unknown[0]!r} is none of the bundle's {len(labels)}{near}; {step}")
-        yield store.read_table(path, [*dict.fromkeys([*_WHO, *_X])]).filter(chosen)
+        yield path.name, store.read_table(path, [*dict.fromkeys([*_WHO, *_X])]).filter(chosen)
 
 
-def _scored(predictor: Predictor, clips: pa.Table, batch: int) -> pa.Table:
-    """The PREDICTIONS rows of some clips, in their order."""
+def _scored(predictor: Predictor | EnsemblePredictor, clips: pa.Table, batch: int, landmarks: Path | None) -> pa.Table:
+    """The PREDICTIONS rows of some clips, in their order. landmarks: the shard that they were made of."""
     labels = predictor.bundle.labels
-    found, told = predictor.answers(list(schema.arrays(clips, *_X)), batch)
+    if predictor.prepares:
+        answers = _of_landmarks(predictor, clips["id"].to_pylist(), landmarks, batch)
+    else:
+        answers = zip(*predictor.answers(list(schema.arrays(clips, *_X)), batch), strict=True)
     rows = []
-    for who, row, columns in zip(clips.select(_WHO).to_pylist(), found, told, strict=True):
+    for who, (row, columns) in zip(clips.select(_WHO).to_pylist(), answers, strict=True):
         likeliest = top(row, labels)
         name, confidence = likeliest[0]
         more = {"predicted": name, "confidence": confidence, "top": [label for label, _ in likeliest]}
         rows.append({**who, **more, **columns, "probabilities": row})
     return schema.to_table(rows, schema.PREDICTIONS)
+
+
+def _of_landmarks(
+    predictor: Predictor | EnsemblePredictor, ids: list[str], shard: Path | None, batch: int
+) -> Iterator[tuple]:
+    """The answers to clips whose views are made of their landmarks. Raises the first error of one."""
+    if shard is None:
+        raise StoreError("evaluate: found no landmarks, of which the clips to ask are made; give landmarks_dir")
+    table = store.read_table(shard)
+    place = {clip: row for row, clip in enumerate(table["id"].to_pylist())}
+    chosen = table.take([place[clip] for clip in ids])
+    for answer in predictor.each(list(schema.landmarks_of(chosen)), batch):
+        if isinstance(answer, RaysignError):
+            raise answer
+        yield answer

@@ -13,9 +13,10 @@ import numpy as np
 from raysign import config, engine
 from raysign.errors import RaysignError
 from raysign.infer import continuous
-from raysign.infer.predictor import Predictor, top
+from raysign.infer.ensemble import predictor_of
+from raysign.infer.predictor import top
 from raysign.infer.reader import Found, Reader, is_media
-from raysign.learn import bundle as bundles
+from raysign.learn import ensemble as ensembles
 from raysign.pace import counted
 from raysign.schema import Landmarks
 
@@ -64,7 +65,7 @@ def predict_many(
 
     parallel: False for `predict` itself; None: as it is for less than `MANY` files.
     """
-    reader = Reader(bundles.load(Path(bundle_dir)))
+    reader = Reader(ensembles.load(Path(bundle_dir)))
     units = [{"file": str(file), "part": str(part)} for file in files for part in reader.parts(file)]
     if not (len(units) >= MANY if parallel is None else parallel):
         yield from predict(bundle_dir, files, wanted=wanted)
@@ -97,8 +98,8 @@ class Answers:
     """A bundle that answers files."""
 
     def __init__(self, bundle_dir: Path, wanted: Wanted, shared: bool = False):
-        self.bundle, self.wanted = bundles.load(Path(bundle_dir)), wanted
-        self.predictor, self.reader = Predictor(self.bundle, "auto"), Reader(self.bundle, shared)
+        self.bundle, self.wanted = ensembles.load(Path(bundle_dir)), wanted
+        self.predictor, self.reader = predictor_of(self.bundle, "auto"), Reader(self.bundle, shared)
 
     def close(self) -> None:
         """Let go of the landmarker."""

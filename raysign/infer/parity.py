@@ -14,7 +14,7 @@ from torch import nn
 from raysign import schema, store
 from raysign.errors import ExportError, RaysignError, StoreError
 from raysign.infer import example
-from raysign.infer.predictor import Predictor
+from raysign.infer.predictor import ONE_VIEW, Predictor
 from raysign.infer.reader import Reader
 from raysign.learn.bundle import Bundle
 
@@ -32,7 +32,7 @@ def clips_of(
     StoreError for a folder without clips, the error of the first file when no file can be used, ExportError when
     nothing can be made up either.
     """
-    predictor = Predictor(bundle)
+    predictor = Predictor(bundle, views=ONE_VIEW)
     if files:
         return _of_files(predictor, files, count)
     for place in [given] if given else _of_training(bundle, bundle_dir):
@@ -130,7 +130,7 @@ class Foreign(nn.Module):
 def predictor_of(bundle: Bundle, answer: Answer) -> Predictor:
     """A Predictor that asks the exported network instead of the bundle's own."""
     network: Any = Foreign(bundle.network.task, answer)
-    return Predictor(replace(bundle, network=network))
+    return Predictor(replace(bundle, network=network), views=ONE_VIEW)
 
 
 # ---------------------------------------------------------------- figures
@@ -141,7 +141,7 @@ def compared(bundle: Bundle, clips: list[np.ndarray], answer: Answer) -> dict[st
 
     Clips are asked in batches of several lengths, and one of them alone.
     """
-    ours, theirs = Predictor(bundle), predictor_of(bundle, answer)
+    ours, theirs = Predictor(bundle, views=ONE_VIEW), predictor_of(bundle, answer)
     wanted = ours.probabilities(clips, 16)
     found = np.concatenate([theirs.probabilities(clips[:1]), theirs.probabilities(clips[1:], 16)])
     return {

@@ -1,16 +1,22 @@
 """The one way from clips to probabilities: evaluation and prediction both come through here."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
-from raysign.errors import BundleError, RaysignError, in_line
+from raysign.clips.augment.geometry import mirrored
+from raysign.clips.recipes._frames import Sampling
+from raysign.clips.timing import uniform_clips
+from raysign.config import Evaluate
+from raysign.errors import BundleError, ConfigError, RaysignError, in_line
 from raysign.kinds import kind_module
 from raysign.learn.bundle import Bundle
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton, layout
 
+ONE_VIEW = Evaluate(clips=1, mirror=False)  # pyright: ignore[reportCallIssue]
 MOST_FRAMES = 16384  # of a batch, padding counted: bounds the memory of long clips whatever `batch` is
 
 
@@ -18,14 +24,33 @@ class Predictor:
     """A bundle ready to answer. The bundle's network is moved to the device.
 
     device: cpu, cuda, or auto for a GPU when there is one. Answers do not depend on which clips are asked together.
+    views: how many samplings of a clip (`clips`), and whether their mirror images too (`mirror`), are asked, the mean
+    of whose probabilities is the answer; what it leaves open the bundle's own config says. ConfigError when its clips
+    have no such views.
     """
 
-    def __init__(self, bundle: Bundle, device: str = "cpu"):
+    def __init__(self, bundle: Bundle, device: str = "cpu", views: Evaluate | None = None):
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.bundle, self.device = bundle, torch.device(device)
         self.network = bundle.network.to(self.device).eval()
         self.points = bundle.skeleton.points
+        told = [some for some in (views, bundle.config.evaluate) if some]
+        self.samplings = next((some.clips for some in told if some.clips is not None), 1)
+        self.mirror = next((some.mirror for some in told if some.mirror is not None), False)
+        _require_views(bundle, self.samplings, self.mirror)
+
+    @property
+    def prepares(self) -> bool:
+        """Whether it must be asked with landmarks, of which it makes clips that no stage holds."""
+        return self.samplings > 1
+
+    @property
+    def told_views(self) -> str:
+        """What an answer is the mean of, in words; empty where it is of the clip alone."""
+        several = f"{self.samplings} samplings of a clip" if self.samplings > 1 else "a clip"
+        mirror = f"{several} and {'their mirror images' if self.samplings > 1 else 'its mirror image'}"
+        return f"mean of those to {mirror if self.mirror else several}" if self.prepares or self.mirror else ""
 
     def probabilities(self, clips: Sequence[np.ndarray], batch: int = 64) -> np.ndarray:
         """(N, K) float32, rows in the order given and columns in that of the bundle's labels, each row summing to 1.
@@ -35,7 +60,23 @@ class Predictor:
         return self.answers(clips, batch)[0]
 
     def answers(self, clips: Sequence[np.ndarray], batch: int = 64) -> tuple[np.ndarray, list[dict]]:
-        """As `probabilities`, and for each clip what else its task tells: further columns of PREDICTIONS, or none."""
+        """As `probabilities`, and for each clip what else its task tells: further columns of PREDICTIONS, or none.
+
+        ConfigError when samplings are to be averaged, of which a clip that is prepared is one: see `each`.
+        """
+        if self.prepares:
+            raise ConfigError("evaluate.clips: found a clip that is prepared, expected its landmarks to sample from")
+        return self._averaged([self._with_mirror(clip) for clip in clips], batch)
+
+    def _averaged(self, views: list[list[np.ndarray]], batch: int) -> tuple[np.ndarray, list[dict]]:
+        """The answers to clips, each told by its views."""
+        found, more = self._answers([view for some in views for view in some], batch)
+        if len(found) == len(views):
+            return found, more
+        each = len(found) // len(views)  # every clip has as many
+        return found.reshape(len(views), each, -1).mean(axis=1, dtype=np.float64).astype(np.float32), more[::each]
+
+    def _answers(self, clips: Sequence[np.ndarray], batch: int) -> tuple[np.ndarray, list[dict]]:
         for clip in clips:
             self._check(clip)
         found, more = np.zeros((len(clips), len(self.bundle.labels)), np.float32), [{} for _ in clips]
@@ -48,7 +89,28 @@ class Predictor:
 
     def predict(self, landmarks: Sequence[Landmarks], batch: int = 64) -> np.ndarray:
         """As `probabilities`, of landmarks through the bundle's own recipe. Raises what `prepared` does."""
-        return self.probabilities([self.prepared(one) for one in landmarks], batch)
+        return self._averaged([self.views(one) for one in landmarks], batch)[0]
+
+    def views(self, landmarks: Landmarks) -> list[np.ndarray]:
+        """The clips whose answers are averaged: what `prepared` gives, or samplings of it, and their mirror images.
+
+        Raises what `prepared` does.
+        """
+        if self.samplings == 1:
+            return self._with_mirror(self.prepared(landmarks))
+        recipe, settings, count = self._recipe_of(landmarks), self.bundle.config.prepare, self.samplings
+
+        def frames_of(number: int) -> Sampling:
+            return lambda frames: uniform_clips(frames, settings.max_frames, count, seed=0)[number]  # pyright: ignore[reportAttributeAccessIssue]
+
+        sampled = [recipe.apply(landmarks, settings, frames_of(number)) for number in range(count)]
+        return [view for clip in sampled for view in self._with_mirror(clip)]
+
+    def _with_mirror(self, clip: np.ndarray) -> list[np.ndarray]:
+        if not self.mirror:
+            return [clip]
+        twins, x = torch.tensor(self.bundle.skeleton.mirror), self.bundle.channels.index("x")
+        return [clip, mirrored(torch.tensor(clip), twins, x).numpy()]
 
     def prepared(self, landmarks: Landmarks) -> np.ndarray:
         """The clip that the bundle's own recipe makes, (M, T, V, C).
@@ -56,6 +118,10 @@ class Predictor:
         ClipError when the landmarks hold nothing to use, ConfigError or BundleError when they are of a layout that the
         recipe makes no clips of, or other ones than those of training.
         """
+        return self._recipe_of(landmarks).apply(landmarks, self.bundle.config.prepare)
+
+    def _recipe_of(self, landmarks: Landmarks) -> Any:
+        """The module of the bundle's recipe, if it makes the bundle's clips of such landmarks."""
         settings = self.bundle.config.prepare
         recipe = kind_module("prepare", settings.kind)
         form = (recipe.skeleton(settings, landmarks.layout), recipe.channels(settings, landmarks.layout))
@@ -63,7 +129,7 @@ class Predictor:
             raise BundleError(
                 f"landmarks of {layout(landmarks.layout).name}: {unlike}; give it those it was trained on"
             )
-        return recipe.apply(landmarks, settings)
+        return recipe
 
     def each(self, found: Sequence[Landmarks | RaysignError], batch: int = 64) -> Iterator[tuple | RaysignError]:
         """For each of the landmarks its probabilities (K,) and what else is told, or why there are none, in order.
@@ -73,13 +139,13 @@ class Predictor:
         prepared: list = []
         for landmarks in found:
             try:
-                prepared.append(landmarks if isinstance(landmarks, RaysignError) else self.prepared(landmarks))
+                prepared.append(landmarks if isinstance(landmarks, RaysignError) else self.views(landmarks))
             except RaysignError as error:
                 prepared.append(error)
-        clips = [clip for clip in prepared if not isinstance(clip, RaysignError)]
-        answers = zip(*self.answers(clips, batch), strict=True)
-        for clip in prepared:
-            yield clip if isinstance(clip, RaysignError) else next(answers)
+        good = [views for views in prepared if not isinstance(views, RaysignError)]
+        answers = zip(*self._averaged(good, batch), strict=True)
+        for views in prepared:
+            yield views if isinstance(views, RaysignError) else next(answers)
 
     def _check(self, clip: np.ndarray) -> None:
         wanted = (self.points, len(self.bundle.channels))
@@ -102,6 +168,20 @@ class Predictor:
         task, logits = self.network.task, self.network(*sent)
         told = task.told(logits) if hasattr(task, "told") else [{} for _ in clips]
         return task.probabilities(logits).float().cpu().numpy(), told
+
+
+def _require_views(bundle: Bundle, clips: int, mirror: bool) -> None:
+    """ConfigError when the bundle's clips have no such views, or its answers no mean."""
+    name = "evaluate.clips" if clips > 1 else "evaluate.mirror"
+    if (clips > 1 or mirror) and hasattr(bundle.network.task, "told"):
+        kind = bundle.config.task.kind
+        raise ConfigError(f"{name}: task.kind={kind} tells more than a gloss, of which there is no mean; leave it out")
+    recipe = bundle.config.prepare
+    if clips > 1 and (length := getattr(recipe, "frames", "none")) != "uniform":
+        found = f"prepare.kind={recipe.kind} with frames={length}"  # pyright: ignore[reportAttributeAccessIssue]
+        raise ConfigError(f"evaluate.clips: needs a recipe with frames=uniform, found {found}; leave it out")
+    if mirror and not (bundle.skeleton.mirror and {"x", "y"} <= set(bundle.channels)):
+        raise ConfigError(f"evaluate.mirror: clips of {recipe.kind} have no mirror image; leave it out")
 
 
 def _batches(clips: Sequence[np.ndarray], batch: int) -> Iterator[np.ndarray]:

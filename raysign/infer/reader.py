@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from raysign import store
 from raysign.errors import ClipError, RaysignError, SourceError
 from raysign.kinds import Section, kind_module, kinds
-from raysign.learn.bundle import Bundle
+from raysign.learn.ensemble import AnyBundle
 from raysign.schema import ClipRef, Landmarks, landmarks_of
 from raysign.sources._media import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -33,7 +33,7 @@ class Reader:
     shared: other processes of this machine do the same, so that MediaPipe is to keep to one CPU.
     """
 
-    def __init__(self, bundle: Bundle, shared: bool = False):
+    def __init__(self, bundle: AnyBundle, shared: bool = False):
         self.bundle, self.shared, self.warned = bundle, shared, False
         self.landmarker: Any = None
         trained = bundle.config.source
@@ -201,7 +201,7 @@ def is_media(path: Path) -> bool:
     return path.suffix.lower() in MEDIA and not os.path.isdir(path)  # noqa: PTH112 - of a long name pathlib raises
 
 
-def extraction(bundle: Bundle):
+def extraction(bundle: AnyBundle):
     """The settings of `extract` that the bundle was trained with, but for files that are not on this machine."""
     options = bundle.config.extract
     gone = [name for name in ("model", "inception_weights") if (file := getattr(options, name)) and not file.exists()]

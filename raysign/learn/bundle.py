@@ -66,6 +66,9 @@ def load(directory: Path) -> Bundle:
         raise BundleError(f"{directory}: no card.json; give the folder of a bundle that `raysign train` has finished")
     try:
         card = store.read_json(directory / "card.json")
+        if "members" in card:
+            inside = f"such as {directory / 'members' / '0'}"
+            raise BundleError(f"{directory}: found an ensemble, expected a bundle; give one of its members, {inside}")
         for name in FILES:
             if store.sha256(directory / name) != card["sha256"][name]:
                 raise BundleError(f"{directory / name}: not the file its card.json knows; copy the whole bundle again")
@@ -85,9 +88,10 @@ def load(directory: Path) -> Bundle:
 
 
 def fingerprint(directory: Path) -> str:
-    """What tells a bundle's weights from others, wherever it lies. BundleError when there is none."""
+    """What tells a bundle's weights, or an ensemble, from others, wherever it lies. BundleError when there is none."""
     try:
-        return store.read_json(directory / "card.json")["sha256"]["weights.pt"]
+        card = store.read_json(directory / "card.json")
+        return store.fingerprint(card["members"]) if "members" in card else card["sha256"]["weights.pt"]
     except (RaysignError, OSError, KeyError, TypeError):
         raise BundleError(f"{directory}: found no bundle, expected one that `raysign train` has finished") from None
 

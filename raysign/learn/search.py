@@ -76,7 +76,7 @@ def run(config: Config, clips: Path, resume: bool = False, say: Callable[[str], 
         record = partial(_record, study, False)
         _tell(owing, record)
         if not study.over:
-            trials.carried_out(study, study, study.most, record)
+            trials.carried_out(config, place, study, study.most, record)
         best = study.best()
         parent.finish("FINISHED", study.job(best.number).directory / "bundle", {study.metric: best.value or 0.0})
     return study
@@ -89,14 +89,24 @@ def seeded(study: Study, numbers: list[int], seeds: int, say: Callable[[str], No
     told = [study.job(number, study.config.seed + 1 + i) for number in numbers for i in range(seeds)]
     each = {job.directory: job for job in told}  # the best may be the first trial itself
     jobs = [replace(job, number=i) for i, job in enumerate(each.values())]
-    record = partial(_record, study, True)
+    all_trained(study.config, study.place, jobs, partial(_record, study, True), lambda line: say(f"confirm: {line}"))
+    return [told[i : i + seeds] for i in range(0, len(told), seeds)]
+
+
+def all_trained(
+    config: Config, place: Path, jobs: list[Job], record: Callable[[Job], Tracker], say: Callable[[str], None]
+) -> None:
+    """Trainings for their own sake, numbered by their places, several at a time. What is done is not done again.
+
+    place: a folder to work in. record: begins MLflow's run of one. say: is told a line on each. TrainError for the
+    first that failed, once the others are done.
+    """
     _tell([job for job in jobs if tracking.owes(job.config, job.directory) and job.finished], record)
     listed = _Listed(jobs, say)
     if todo := len(listed.todo):
-        trials.carried_out(study, listed, todo, record)
+        trials.carried_out(config, place, listed, todo, record)
     if listed.errors:
         raise TrainError(listed.errors[0])
-    return [told[i : i + seeds] for i in range(0, len(told), seeds)]
 
 
 def _record(study: Study, seed: bool, job: Job) -> Tracker:
@@ -135,7 +145,7 @@ class _Listed:
         if not job.finished:
             self.failed(number, "not finished; the same command goes on")
         done = sum(job.finished for job in self.all)
-        self.say(f"confirm: {done}/{len(self.all)} trainings are done (seed {job.config.seed})")
+        self.say(f"{done}/{len(self.all)} trainings are done (seed {job.config.seed})")
 
     def failed(self, number: int, error: str) -> None:
         self.errors.append(f"{self.all[number].directory}: {error}")

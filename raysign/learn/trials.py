@@ -27,7 +27,6 @@ from raysign.config import Config, load
 from raysign.errors import RaysignError, StoreError, TrainError
 from raysign.learn import distribute, tracking
 from raysign.learn.job import Job
-from raysign.learn.study import Study
 from raysign.learn.tracking import Tracker
 
 # of the driver: Ray Tune neither writes logs of its own nor catches Ctrl-C, and its snapshots are not wanted
@@ -61,13 +60,13 @@ class Trials(Protocol):
         """It cannot be trained."""
 
 
-def carried_out(study: Study, trials: Trials, most: int, record: Callable[[Job], Tracker]) -> None:
-    """Run trials, of the study or of its settings, at most so many, as many at a time as fit, until there are no more.
+def carried_out(config: Config, place: Path, trials: Trials, most: int, record: Callable[[Job], Tracker]) -> None:
+    """Run trials, at most so many, as many at a time as fit, until there are no more.
 
-    record: begins MLflow's run of one. TrainError when the cluster has no room for one, StoreError for trouble that is
-    no trial's own: those under way are left as they are.
+    config: says what the cluster and a trial's share of it are. place: a folder to work in. record: begins MLflow's run
+    of one. TrainError when the cluster has no room for one, StoreError for trouble that is no trial's own: those under
+    way are left as they are.
     """
-    config, place = study.config, study.place
     os.environ.update(QUIET)
     logging.getLogger("ray.tune.execution.tune_controller").setLevel(logging.CRITICAL)  # a traceback for each loss
     engine.connect(config.ray, dashboard=True, environment=ENVIRONMENT)

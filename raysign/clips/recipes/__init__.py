@@ -6,5 +6,6 @@ skeleton(options, layout) -> Skeleton     the points of clips made from landmark
 channels(options, layout) -> tuple        names of the channels; the last one is `visibility`
 axes(options, layout) -> tuple            the two channels to draw, the second growing upwards; absent where these are
                                           x and y as in the landmarks
-apply(landmarks, options) -> ndarray      (M, T, V, C) float32 without NaN; ClipError when nothing can be used
+apply(landmarks, options) -> ndarray      (M, T, V, C) float32 without NaN; ClipError when nothing can be used;
+                                          where Options are `_frames.Fitted`, also apply(landmarks, options, sampling)
 """

@@ -1,5 +1,7 @@
 """Which frames of a clip a recipe uses: settings and steps that recipes share."""
 
+from collections.abc import Callable
+
 import numpy as np
 from pydantic import Field
 
@@ -9,6 +11,7 @@ from raysign.kinds import Section
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton
 
+Sampling = Callable[[int], np.ndarray]  # a clip's number of frames -> those to take, instead of what `frames` says
 ASPECT = "count y in units of the image's width, as x is, where the image's size is known"
 
 
@@ -45,12 +48,12 @@ def kept(landmarks: Landmarks, options: Frames) -> tuple[np.ndarray, np.ndarray]
     return landmarks.values[:, : options.max_frames], landmarks.visibility[:, : options.max_frames]
 
 
-def fitted(x: np.ndarray, options: Fitted, known: Skeleton) -> np.ndarray:
+def fitted(x: np.ndarray, options: Fitted, known: Skeleton, sampling: Sampling | None = None) -> np.ndarray:
     """The last steps of a recipe: x (M, T, V, C) at its length, as its stream, unseen points zero.
 
     Raises ClipError when no point is seen in what is left.
     """
-    x = timing.to_length(x, options.frames, options.max_frames)
+    x = x[:, sampling(x.shape[1])] if sampling else timing.to_length(x, options.frames, options.max_frames)
     x = streams.stream(x, options.stream, known)
     x = np.ascontiguousarray(x, np.float32)
     if points.clear_unseen(x).all():

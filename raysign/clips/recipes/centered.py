@@ -62,7 +62,7 @@ def channels(options: Options, layout: str) -> tuple[str, ...]:  # noqa: ARG001 
     return CHANNELS
 
 
-def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
+def apply(landmarks: Landmarks, options: Options, sampling: _frames.Sampling | None = None) -> np.ndarray:
     """(M, T, V, 4) float32: x, y, z from the centre, in the source's units unless scaled, and visibility.
 
     All persons share the origin and the scale, so that how they stand to each other is kept; with origin=frame a frame
@@ -86,7 +86,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
         place = f"point {centre[0]}, the centre," if len(centre) == 1 else "the middle of the shoulders, the centre,"
         raise ClipError(f"{place} is seen in none of {x.shape[1]} frames")
     x = geometry.shifted(x, geometry.origin(middle, options.origin))
-    return _frames.fitted(_scaled(x, known, options), options, known)
+    return _frames.fitted(_scaled(x, known, options), options, known, sampling)
 
 
 def _in_time(x: np.ndarray, fps: float, options: Options) -> np.ndarray:

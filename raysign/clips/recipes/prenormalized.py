@@ -50,7 +50,7 @@ def axes(options: Options, layout: str) -> tuple[str, str]:
     return ("x", "y") if _dimensions(options, skeletons.layout(layout)) == 2 else ("x", "z")
 
 
-def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
+def apply(landmarks: Landmarks, options: Options, sampling: _frames.Sampling | None = None) -> np.ndarray:
     """(M, T, V, C) float32, C as `channels` says. A point that is not seen is 0 with visibility 0.
 
     In 3 dimensions the person seen in the most frames comes first and frames without them are left out. Raises
@@ -62,7 +62,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     x = points.joined(landmarks.values, landmarks.visibility)
     if _dimensions(options, known) == 2:
         x = geometry.in_image(x, THRESHOLD)
-        return np.ascontiguousarray(_frames.fitted(x, options, known)[..., [0, 1, 3]])
+        return np.ascontiguousarray(_frames.fitted(x, options, known, sampling)[..., [0, 1, 3]])
     x = first_person(x)
     root, spine, shoulders = _posture(options, known)
     told = np.isfinite(x[0][:, [root, *spine, *shoulders], 0]).all(axis=1)
@@ -71,7 +71,7 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
         raise ClipError(f"points {some} are seen together in none of {x.shape[1]} frames")
     frame = int(told.argmax())
     x = geometry.shifted(x, x[0, frame, root, :3])
-    return _frames.fitted(geometry.turned(x, spine, shoulders, frame), options, known)
+    return _frames.fitted(geometry.turned(x, spine, shoulders, frame), options, known, sampling)
 
 
 def first_person(x: np.ndarray) -> np.ndarray:

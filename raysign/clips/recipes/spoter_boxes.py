@@ -35,7 +35,7 @@ def channels(options: Options, layout: str) -> tuple[str, ...]:  # noqa: ARG001 
     return ("x", "y", "visibility")
 
 
-def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
+def apply(landmarks: Landmarks, options: Options, sampling: _frames.Sampling | None = None) -> np.ndarray:
     """(M, T, 59, 3) float32: x and y in the box, from -0.5 to 0.5 where inside it, and visibility.
 
     The pose is not seen before the first frame that shows its shoulders and left eye. A point that is not seen is 0
@@ -51,4 +51,4 @@ def apply(landmarks: Landmarks, options: Options) -> np.ndarray:
     parts = [geometry.body_box(x[:, :, SKELETON.slices["pose"]], left, right, eye)]
     parts += [geometry.square_box(x[:, :, SKELETON.slices[hand]]) for hand in ("left_hand", "right_hand")]
     x = np.concatenate(parts, axis=2)
-    return np.ascontiguousarray(_frames.fitted(x, options, SKELETON)[..., [0, 1, 3]])
+    return np.ascontiguousarray(_frames.fitted(x, options, SKELETON, sampling)[..., [0, 1, 3]])

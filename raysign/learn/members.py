@@ -1,0 +1,86 @@
+"""The recognisers that an ensemble is made of: what each differs in from the config, and their trainings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import get_args
+
+from raysign import store
+from raysign.clips.streams import Stream
+from raysign.config import Config
+from raysign.errors import ConfigError, nearest
+from raysign.learn import distribute, search
+from raysign.learn.job import Job, directory_of
+from raysign.learn.space import applied
+from raysign.learn.tracking import Tracker
+from raysign.trees import merged
+
+SECTIONS = ("prepare", "augment", "model", "task", "train", "seed")  # what members may differ in
+
+
+@dataclass(frozen=True)
+class Member:
+    """name: what it differs in, as it is typed. config: of its training. recipe: the config that its clips follow
+    from, whose seed, and so whose splits, are the same for all members.
+    """
+
+    name: str
+    config: Config
+    recipe: Config
+
+
+def of(config: Config) -> list[Member]:
+    """The members that a config names, or one for each stream of its recipe. ConfigError when they cannot be."""
+    told = config.ensemble.members
+    if told is None:
+        if not hasattr(config.prepare, "stream"):
+            step = "name its members, such as ensemble.members='[{seed: 0}, {seed: 1}]'"
+            raise ConfigError(f"ensemble.members: recipe {config.prepare.kind} has no streams; {step}")
+        told = tuple({"prepare.stream": stream} for stream in get_args(Stream))
+    found = [_member(config, overrides) for overrides in told]
+    if len(found) < 2:
+        raise ConfigError(f"ensemble.members: found {len(found)}, expected 2 or more")
+    return found
+
+
+def _member(config: Config, overrides: dict) -> Member:
+    """overrides: values by dotted path."""
+    for path in overrides:
+        if (section := str(path).partition(".")[0]) not in SECTIONS:
+            known = f"one of {', '.join(SECTIONS)}{nearest(section, SECTIONS)}"
+            raise ConfigError(f"ensemble.members: found {path}, expected a setting of {known}; all else they share")
+    tree = reduce(merged, (_tree(str(path), value) for path, value in overrides.items()), {})
+    own = applied(config, merged(tree, {"evaluate": {"bundle": None}, "ensemble": {"members": None}}))
+    name = ", ".join(f"{path}={value}" for path, value in overrides.items()) or "the config as it is"
+    return Member(name, own, own.model_copy(update={"seed": config.seed}))
+
+
+def _tree(path: str, value: object) -> dict:
+    return reduce(lambda leaf, part: {part: leaf}, reversed(path.split(".")), value)  # pyright: ignore[reportReturnType]
+
+
+def trained(config: Config, members: list[Member], clips: list[Path], say: Callable[[str], None]) -> list[Job]:
+    """The members' trainings, each on its own clips: several at a time on the cluster, or with train.workers=0 one
+    after the other in this process. Those that are done are not done again. TrainError for the first that failed,
+    ConfigError when two are one.
+    """
+    pairs = list(zip(members, clips, strict=True))
+    jobs = [Job(i, own.config, of, directory_of(own.config, of)) for i, (own, of) in enumerate(pairs)]
+    names: dict[Path, str] = {}
+    for job, member in zip(jobs, members, strict=True):
+        if twin := names.get(job.directory):
+            raise ConfigError(f"ensemble.members: {member.name} trains the same as {twin}; members must differ")
+        names[job.directory] = member.name
+    if config.train.most == 0:
+        for job in jobs:
+            distribute.train(job.config, job.clips, job.directory.parent)
+            say(f"ensemble: {job.number + 1}/{len(jobs)} members are trained ({members[job.number].name})")
+        return jobs
+
+    def record(job: Job) -> Tracker:
+        told = distribute.tags(job.config, store.read_card(job.clips) or {}, job.directory)
+        return Tracker(job.config, job.directory, told | {"raysign.member": members[job.number].name})
+
+    search.all_trained(config, config.answers / "ensemble", jobs, record, lambda line: say(f"ensemble: {line}"))
+    return jobs
