@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from raysign import __version__, store
 from raysign.config import Config
-from raysign.infer import confirm, intervals
+from raysign.infer import confirm
 from raysign.infer.ensemble import require_mean
 from raysign.learn import bundle as bundles
 from raysign.learn import ensemble as ensembles
 from raysign.learn.job import Job
-from raysign.report import tally
+from raysign.report import intervals, tally
 
 ROUNDS = 500  # of expectation maximisation: weights of some members stand still long before
 

@@ -16,13 +16,13 @@ import pyarrow.compute as pc
 from raysign import __version__, config, schema, store
 from raysign.errors import BundleError, ConfigError, RaysignError, nearest
 from raysign.infer import about as telling
-from raysign.infer import intervals
 from raysign.infer.damage import STRESSORS, Stressor
 from raysign.infer.ensemble import EnsemblePredictor, predictor_of
 from raysign.infer.evaluate import card_with
 from raysign.infer.predictor import Predictor
 from raysign.learn import bundle as bundles
 from raysign.learn import ensemble as ensembles
+from raysign.report import intervals
 from raysign.report import robustness as reporting
 from raysign.skeleton import layout
 
@@ -167,7 +167,7 @@ def figures(made: Plan) -> dict:
 
     undamaged {accuracy, low, high, unanswered}; stressors: of each {about, unit, nothing, levels: [{level, accuracy,
     low, high, unanswered, difference, difference_low, difference_high}]}, unanswered being the clips of which nothing
-    could be made, which count as wrong; skipped {stressor: why}. Intervals as infer.intervals has them.
+    could be made, which count as wrong; skipped {stressor: why}. Intervals as report.intervals has them.
     """
     table = pa.concat_tables([table for _, table in store.tables(made.directory)]).sort_by("id")
     whole = _rows(table, None, 0.0)

@@ -10,7 +10,7 @@ turn, with Student's t for as many signers less one does not, even of three (Mac
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.stats import binomtest, norm, t
 
 from raysign.report.tally import Tally
 
@@ -63,6 +63,22 @@ def of_shares(tally: Tally, figures: Figures) -> dict[str, Interval]:
             far = rarest(tally.told(name))
             found[name] = [1 - far, 1.0] if low else [0.0, far]
     return found
+
+
+def share(right: np.ndarray) -> dict[str, float]:
+    """accuracy, low and high of clips told right or not, (N,): Wilson's interval, which needs no draws."""
+    low, high = binomtest(int(right.sum()), len(right)).proportion_ci(LEVEL, "wilson")
+    return _rounded({"accuracy": right.mean(), "low": low, "high": high})
+
+
+def difference(change: np.ndarray) -> dict[str, float]:
+    """difference, difference_low and difference_high: the mean of what changed for each clip, (N,)."""
+    (low, high) = over_clips(lambda weights: {"mean": (weights @ change) / len(change)}, len(change))["mean"]
+    return _rounded({"difference": change.mean(), "difference_low": low, "difference_high": high})
+
+
+def _rounded(numbers: dict) -> dict[str, float]:
+    return {name: round(float(number), 4) for name, number in numbers.items()}
 
 
 def rarest(count: int) -> float:
