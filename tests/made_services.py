@@ -2,22 +2,24 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvicorn
 
-from raysign.infer.predictor import Predictor
-from raysign.learn import bundle as bundles
 from raysign.schema import Landmarks
 from raysign.serve import app as routes
 from raysign.serve import settings
 from raysign.serve.about import about
 from raysign.serve.batches import Batches
 from raysign.serve.decoders import Decoders
+from raysign.serve.recogniser import Recogniser
 from raysign.serve.service import Service
 
 
@@ -37,6 +39,9 @@ class Client:
 
     def __init__(self, app, service: Service):
         self.app, self.service = app, service
+
+    async def get(self, path: str) -> Answer:
+        return await self.ask("GET", path)
 
     async def ask(self, method: str, path: str, body: bytes | Sequence[bytes] = b"", **headers: str) -> Answer:
         """body: whole, or in pieces, whose length is then not told."""
@@ -70,7 +75,8 @@ class Client:
 
     async def send(self, content: bytes, path: str = "/api/v1/recognitions", name: str = "x", field="file") -> Answer:
         """A file, as a form of a browser does."""
-        return await self.ask("POST", path, *form(content, name, field)[:1], content_type=form(content, name, field)[1])
+        body, kind = form(content, name, field)
+        return await self.ask("POST", path, body, content_type=kind)
 
     @asynccontextmanager
     async def camera(self, path: str = "/api/v1/live", **headers: str) -> AsyncIterator["Camera"]:
@@ -111,12 +117,11 @@ async def service_of(bundle_dir: Path, *words: str) -> AsyncIterator[Client]:
     """A client of a service of one bundle, called tiny."""
     told = settings.load([str(bundle_dir), "decoders=1", *words])
     known = {name: about(name, place, told) for name, place in told.bundles.items()}
-    predictors = {name: Predictor(bundles.load(place)) for name, place in told.bundles.items()}
     waiting = {}
-    for name, predictor in predictors.items():
+    for name, place in told.bundles.items():
 
-        async def ask(clips: list[Landmarks], predictor: Predictor = predictor) -> list:
-            return list(predictor.each(clips))
+        async def ask(clips: list[Landmarks], recogniser: Recogniser = Recogniser(place)) -> list:  # noqa: B008
+            return recogniser.answers(clips)
 
         waiting[name] = Batches(ask, told.batch, told.replicas, told.waiting)
     decoders = Decoders(told, known)
@@ -142,3 +147,40 @@ def as_json(clip: Landmarks) -> dict:
     lists = {name: np.where(np.isnan(array), np.array(None), array.astype(float)).tolist()
              for name, array in (("values", clip.values), ("visibility", clip.visibility))}  # fmt: skip
     return {"layout": clip.layout, **lists, "fps": clip.fps, "width": clip.width, "height": clip.height}
+
+
+@contextmanager
+def asked(bundle_dir: Path, *words: str) -> Iterator[tuple[Client, Callable[[Coroutine], Any]]]:
+    """A client, and what runs its coroutines."""
+    with asyncio.Runner() as runner:
+        service = service_of(bundle_dir, *words)
+        client = runner.run(service.__aenter__())
+        try:
+            yield client, runner.run
+        finally:
+            runner.run(service.__aexit__(None, None, None))
+
+
+@contextmanager
+def listening(bundle_dir: Path, *words: str) -> Iterator[str]:
+    """The address of such a service on a free port of this machine."""
+    begun, over, told = threading.Event(), [], []
+
+    async def serve() -> None:
+        async with service_of(bundle_dir, *words) as client:
+            server = uvicorn.Server(uvicorn.Config(client.app, log_level="error", lifespan="off"))
+            over.append(server)
+            with socket.socket() as door:
+                door.bind(("127.0.0.1", 0))
+                told.append(f"http://127.0.0.1:{door.getsockname()[1]}")
+                begun.set()
+                await server.serve([door])
+
+    thread = threading.Thread(target=asyncio.run, args=[serve()])
+    thread.start()
+    assert begun.wait(60)
+    try:
+        yield told[0]
+    finally:
+        over[0].should_exit = True
+        thread.join(30)

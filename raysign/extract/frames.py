@@ -224,7 +224,9 @@ def image(path: str | Path, limits: Limits = NO_LIMITS) -> np.ndarray:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.ascontiguousarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own limit
+        raise LimitError(f"{path}: {error}; make it smaller") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise ClipError(f"{path}: not readable as an image ({_reason(error)})") from None
 
 

@@ -11,9 +11,10 @@ from ray import serve
 from ray.exceptions import RayActorError
 
 from raysign import engine
-from raysign.errors import ClipError, RaysignError
+from raysign.errors import RaysignError
 from raysign.schema import Landmarks
 from raysign.serve.batches import Found
+from raysign.serve.recogniser import Recogniser
 from raysign.serve.refusal import RefusedError
 from raysign.serve.settings import Serve
 
@@ -21,32 +22,17 @@ TRIES = 3  # replicas that a batch is given to, when they die of it or otherwise
 
 
 @serve.deployment
-class Recogniser:
-    """A bundle in a process of its own."""
+class Replica:
+    """A recogniser in a process of its own."""
 
     def __init__(self, place: str, device: str, threads: int):
         import torch
 
-        from raysign.infer.predictor import Predictor
-        from raysign.learn import bundle
-
         torch.set_num_threads(threads)
-        self.predictor = Predictor(bundle.load(Path(place)), device)
+        self.recogniser = Recogniser(Path(place), device)
 
     def __call__(self, clips: list[Landmarks]) -> list[Found]:
-        """Of each clip its probabilities (K,) and what else is told, or why there are none."""
-        try:
-            return list(self.predictor.each(clips, len(clips)))
-        except Exception:  # one clip that is too strange must not cost the others their answers
-            return [self._alone(clip) for clip in clips]
-
-    def _alone(self, clip: Landmarks) -> Found:
-        try:
-            return next(self.predictor.each([clip], 1))
-        except RaysignError as error:
-            return error
-        except Exception as error:
-            return ClipError(f"clip: {type(error).__name__} while it was prepared; expected landmarks of a person")
+        return self.recogniser.answers(clips)
 
 
 def start(settings: Serve, name: str) -> Callable[[list[Landmarks]], Awaitable[list[Found]]]:
@@ -55,7 +41,7 @@ def start(settings: Serve, name: str) -> Callable[[list[Landmarks]], Awaitable[l
     RaysignError when Ray cannot start it.
     """
     threads = settings.threads or max(1, engine.usable_cpus() // (settings.replicas * len(settings.bundles)))
-    made = Recogniser.options(
+    made = Replica.options(
         name=name, num_replicas=settings.replicas, max_ongoing_requests=2,
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
     ).bind(str(settings.bundles[name]), "auto" if settings.gpus else "cpu", threads)  # fmt: skip

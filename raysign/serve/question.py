@@ -13,6 +13,7 @@ from raysign.schema import Landmarks
 from raysign.serve.settings import Serve
 
 _LONGEST = 20_000  # characters of a layout that is written out
+_LARGEST = 1e6  # whose squares, summed up, are numbers yet
 _KEYS = {"layout", "values", "visibility", "fps", "width", "height", "features", "features_kind"}
 
 
@@ -117,8 +118,8 @@ def _array(told: Any, place: str) -> np.ndarray:
         raise ConfigError(
             f"{place}: found no array ({str(error)[:150]}), expected lists of numbers and nulls"
         ) from None
-    if np.isinf(array).any():
-        raise ConfigError(f"{place}: found a number that is too large for float32, expected image units or metres")
+    if (np.abs(array) > _LARGEST).any():
+        raise ConfigError(f"{place}: found a number beyond {_LARGEST:g}, expected image units, pixels or metres")
     return array
 
 

@@ -15,6 +15,7 @@ const WORDS = {
   503: "The service is not ready yet. Try again in a moment.",
 };
 let limits = {};
+let bundles = [];
 let stopDrawing = () => {};
 let stopCamera = null;
 let asked = 0; // questions so far: an answer to an earlier one than the last is not shown
@@ -56,8 +57,7 @@ function clear() {
   if (stopCamera) stopCamera();
   showAnswers([]);
   at("facts").textContent = at("spoken").textContent = "";
-  const { video, photo } = { video: at("video"), photo: at("photo") };
-  for (const shown of [video, photo]) {
+  for (const shown of [at("video"), at("photo")]) {
     if (shown.src) URL.revokeObjectURL(shown.src);
     shown.removeAttribute("src");
     shown.hidden = true;
@@ -134,8 +134,10 @@ function show(file) {
   const shown = at(image ? "photo" : "video");
   return new Promise((done) => {
     shown.addEventListener(image ? "load" : "loadeddata", () => {
-      shown.hidden = false;
-      shape(shown.naturalWidth || shown.videoWidth, shown.naturalHeight || shown.videoHeight);
+      const [width, height] = image ? [shown.naturalWidth, shown.naturalHeight] : [shown.videoWidth, shown.videoHeight];
+      if (!width) done(""); // only the sound of it can be played
+      shown.hidden = !width;
+      if (width) shape(width, height);
       if (!image && !matchMedia("(prefers-reduced-motion: reduce)").matches) shown.play().catch(() => {});
       done(image ? "photo" : "video");
     }, { once: true });
@@ -151,7 +153,7 @@ async function camera() {
     stopCamera();
     return;
   }
-  clear();
+  const question = clear();
   say("Waiting for the camera …");
   at("camera").setAttribute("aria-pressed", "true");
   at("camera").textContent = "Stop the camera";
@@ -181,7 +183,7 @@ async function camera() {
     video.controls = true;
     at("camera").setAttribute("aria-pressed", "false");
     at("camera").textContent = "Use the camera";
-    say(words ? "" : "The camera is off.", words);
+    if (question === asked) say(words ? "" : "The camera is off.", words);
   });
   if (!over) stopCamera = stop;
 }
@@ -191,13 +193,13 @@ async function camera() {
 async function begin() {
   try {
     const told = await (await fetch("api/v1/bundles")).json();
-    limits = told.limits;
+    ({ limits, bundles } = told);
     const chosen = at("bundle").value;
-    at("bundle").replaceChildren(...told.bundles.map((one) => new Option(`${one.name} (${one.glosses} glosses)`, one.name)));
-    if (told.bundles.some((one) => one.name === chosen)) at("bundle").value = chosen;
-    at("choice").hidden = told.bundles.length < 2;
-    at("camera").disabled = !told.bundles.some((one) => one.media);
-    if (told.bundles.every((one) => one.ready)) {
+    at("bundle").replaceChildren(...bundles.map((one) => new Option(`${one.name} (${one.glosses} glosses)`, one.name)));
+    if (bundles.some((one) => one.name === chosen)) at("bundle").value = chosen;
+    at("choice").hidden = bundles.length < 2;
+    hint();
+    if (bundles.every((one) => one.ready)) {
       if (at("state").textContent.startsWith("The recogniser")) say("Ready.");
       return;
     }
@@ -208,6 +210,14 @@ async function begin() {
   setTimeout(begin, 2000);
 }
 
+/** What the chosen recogniser takes. */
+function hint() {
+  const { media, note } = bundles.find((one) => one.name === at("bundle").value);
+  at("camera").disabled = !media;
+  at("hint").textContent = media ? "or drop a file here. It is not kept." : `Landmark files only: ${note}.`;
+}
+
+at("bundle").addEventListener("change", hint);
 at("file").addEventListener("change", () => {
   if (at("file").files.length) ask(at("file").files[0]);
   at("file").value = ""; // the same file may be chosen again

@@ -1,0 +1,31 @@
+"""A bundle as a service asks it: each clip gets an answer or an error of its own, however strange the others are."""
+
+from pathlib import Path
+
+from raysign.errors import ClipError, RaysignError
+from raysign.infer.predictor import Predictor
+from raysign.learn import bundle as bundles
+from raysign.schema import Landmarks
+from raysign.serve.batches import Found
+
+
+class Recogniser:
+    """The predictor of a bundle in a folder."""
+
+    def __init__(self, place: Path, device: str = "cpu"):
+        self.predictor = Predictor(bundles.load(place), device)
+
+    def answers(self, clips: list[Landmarks]) -> list[Found]:
+        """Of each clip its probabilities (K,) and what else is told, or why there are none."""
+        try:
+            return list(self.predictor.each(clips, len(clips)))
+        except Exception:  # one clip must not cost the others their answers
+            return [self._alone(clip) for clip in clips]
+
+    def _alone(self, clip: Landmarks) -> Found:
+        try:
+            return next(self.predictor.each([clip], 1))
+        except RaysignError as error:
+            return error
+        except Exception as error:
+            return ClipError(f"clip: {type(error).__name__} while it was prepared, expected landmarks of a person")
