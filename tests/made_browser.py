@@ -13,7 +13,7 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-WAIT = 120  # seconds, on a busy machine
+WAIT = 60  # seconds, on a busy machine
 KEYS = {"Tab": 9, "Enter": 13, "Space": 32}
 
 

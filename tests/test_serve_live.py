@@ -115,7 +115,8 @@ def test_no_more_cameras_than_may_and_none_of_another_site(bundle_dir):
     async def many() -> tuple:
         async with service_of(bundle_dir, "media=false", "live_sessions=1") as client:
             async with client.camera() as first, client.camera() as second:
-                await first.next(), await second.next()
+                await first.next()
+                await second.next()
                 refused = json.loads((await second.next())["text"])
             async with client.camera(origin="https://elsewhere.example", host="here") as other:
                 elsewhere = await other.next()

@@ -148,44 +148,46 @@ function show(file) {
 
 // ---------------------------------------------------------------- the camera
 
-async function camera() {
+function camera() {
   if (stopCamera) {
     stopCamera();
     return;
   }
   const question = clear();
+  const video = at("video");
+  let parts = [];
   say("Waiting for the camera …");
   at("camera").setAttribute("aria-pressed", "true");
   at("camera").textContent = "Stop the camera";
-  const video = at("video");
   video.controls = false;
   video.addEventListener("playing", () => {
+    if (question !== asked) return;
     shape(video.videoWidth, video.videoHeight);
     video.hidden = false;
     at("frame").classList.add("mirrored");
     say("Waiting for the first answer; this takes a few seconds …");
   }, { once: true });
-  let parts = [];
-  let over = false;
-  const stop = await watch(video, at("bundle").value, (answer) => {
+
+  function told(answer) {
+    if (question !== asked) return;
     parts = answer.parts || parts;
     drawPoints(at("overlay"), parts, [answer.points]);
-    if (answer.top) {
-      showAnswers(answer.top);
-      speak(answer.top, 2000);
-      const seen = answer.points.some((number) => number !== null);
-      say(answer.top.length ? `The last ${limits.live_window} seconds:` : seen ? "Nothing to recognise yet." : "No hand or person is seen.");
-    }
     at("facts").textContent = `${Math.round(answer.turnaround)} ms for a frame`;
-  }, (words) => {
-    over = true;
+    if (!answer.top) return;
+    showAnswers(answer.top);
+    speak(answer.top, 2000);
+    const seen = answer.points.some((number) => number !== null);
+    say(answer.top.length ? `The last ${limits.live_window} seconds:` : seen ? "Nothing to recognise yet." : "No hand or person is seen.");
+  }
+
+  function ended(words) {
     stopCamera = null;
     video.controls = true;
     at("camera").setAttribute("aria-pressed", "false");
     at("camera").textContent = "Use the camera";
     if (question === asked) say(words ? "" : "The camera is off.", words);
-  });
-  if (!over) stopCamera = stop;
+  }
+  stopCamera = watch(video, at("bundle").value, told, ended);
 }
 
 // ---------------------------------------------------------------- the beginning
