@@ -3,20 +3,24 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+import warnings
 from functools import partial
 from pathlib import Path
 
-from ray import serve
+import ray
 from ray.exceptions import RayActorError
 
 from raysign import engine
 from raysign.errors import RaysignError
 from raysign.schema import Landmarks
-from raysign.serve.batches import Found
+from raysign.serve.batches import Ask, Found
 from raysign.serve.recogniser import Recogniser
 from raysign.serve.refusal import RefusedError
 from raysign.serve.settings import Serve
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # pydantic's, of words that Ray Serve uses
+    from ray import serve
 
 TRIES = 3  # replicas that a batch is given to, when they die of it or otherwise
 
@@ -35,21 +39,26 @@ class Replica:
         return self.recogniser.answers(clips)
 
 
-def start(settings: Serve, name: str) -> Callable[[list[Landmarks]], Awaitable[list[Found]]]:
-    """Deploy a bundle and wait until it can be asked. Returns what asks it: answers of clips, one each.
+def start(settings: Serve) -> dict[str, Ask]:
+    """Deploy the bundles, wait until they can be asked, and return what asks each: answers of clips, one each.
 
-    RaysignError when Ray cannot start it.
+    RaysignError when Ray cannot start them.
     """
     threads = settings.threads or max(1, engine.usable_cpus() // (settings.replicas * len(settings.bundles)))
+    device = "auto" if settings.gpus else "cpu"
     made = Replica.options(
-        name=name, num_replicas=settings.replicas, max_ongoing_requests=2,
+        num_replicas=settings.replicas, max_ongoing_requests=2,
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
-    ).bind(str(settings.bundles[name]), "auto" if settings.gpus else "cpu", threads)  # fmt: skip
+    )  # fmt: skip
+    targets = [
+        serve.RunTarget(made.options(name=name).bind(str(place), device, threads), f"raysign-{name}", None)
+        for name, place in settings.bundles.items()
+    ]
     try:
-        handle = serve.run(made, name=f"raysign-{name}", route_prefix=None)
+        handles = serve.run_many(targets)
     except RuntimeError as error:
-        raise RaysignError(f"bundles.{name}: Ray Serve could not start it ({str(error).splitlines()[0]})") from None
-    return partial(_asked, handle)
+        raise RaysignError(f"bundles: Ray Serve could not start them ({str(error).splitlines()[0]})") from None
+    return {name: partial(_asked, handle) for name, handle in zip(settings.bundles, handles, strict=True)}
 
 
 async def _asked(handle, clips: list[Landmarks]) -> list[Found]:
@@ -69,11 +78,8 @@ def connect(settings: Serve) -> None:
     serve.start(proxy_location="Disabled", logging_config={"log_level": "ERROR", "enable_access_log": False})
 
 
-def stop(names: list[str]) -> None:
-    """End the deployments, and Ray where it was started here."""
-    import ray
-
-    for name in names:
-        serve.delete(f"raysign-{name}")
-    serve.shutdown()
+def stop(settings: Serve) -> None:
+    """End the deployments, those of other services on the same cluster not among them, and Ray if it began here."""
+    for name in settings.bundles if ray.is_initialized() else ():
+        serve.delete(f"raysign-{name}", _blocking=False)
     ray.shutdown()

@@ -25,22 +25,22 @@ AT_ONCE = 512  # connections; further ones are told to come again
 
 def run(settings: Serve) -> None:
     """Serve until an interrupt. ConfigError, BundleError or RaysignError when it cannot be begun."""
-    from raysign.serve import deploy
-
     bundles = {name: about(name, place, settings) for name, place in settings.bundles.items()}
     asks: dict[str, Ask] = {}
     with _listening(settings) as door, _http(settings, bundles, asks, door):
         host, port = door.getsockname()[:2]
         place = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}"
         _say(f"raysign: {place}/ is the page, {place}/api/v1/recognitions takes questions; bundles are being loaded")
+        from raysign.serve import deploy  # late: HTTP is there first
+
         deploy.connect(settings)
         try:
+            asks.update(deploy.start(settings))
             for one in bundles.values():
-                asks[one.name] = deploy.start(settings, one.name)
                 _say(f"raysign: {one.name} is ready ({len(one.labels)} glosses{'; ' + one.note if one.note else ''})")
             threading.Event().wait()
         finally:
-            deploy.stop(list(asks))
+            deploy.stop(settings)
 
 
 def _say(line: str) -> None:
@@ -55,6 +55,7 @@ def _listening(settings: Serve) -> Iterator[socket.socket]:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((settings.host, settings.port))
+            door.listen(AT_ONCE)
         except OSError as error:
             step = "give another host or port"
             raise ConfigError(
