@@ -19,7 +19,7 @@ from PIL import Image
 from test_extract_frames import write
 from test_infer_files import landmark_file
 
-from raysign import config
+from raysign import config, schema, store
 from raysign.extract import landmarker
 from raysign.infer.files import predict
 from raysign.infer.predictor import Predictor
@@ -170,6 +170,13 @@ def test_a_file_that_is_torn_is_its_senders_fault(service, tmp_path):
         told = run(client.send(content))
         assert told.status == 422, told.body
         assert str(tempfile.tempdir) not in told.json["error"]
+
+
+def test_a_table_without_a_clip_is_its_senders_fault(service, tmp_path):
+    client, run = service
+    store.write_table(tmp_path / "shard-0.parquet", schema.to_table([], schema.LANDMARKS))
+    told = run(client.send((tmp_path / "shard-0.parquet").read_bytes()))
+    assert (told.status, told.json["error"]) == (422, "clip.parquet: found no clip in it; give another file")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import warnings
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # pydantic's, of words that Ray Serve uses
     from ray import serve
 
+SERVICE = secrets.token_hex(3)  # tells the applications of this service from those of others on the same cluster
 TRIES = 3  # replicas that a batch is given to, when they die of it or otherwise
 
 
@@ -51,7 +53,7 @@ def start(settings: Serve) -> dict[str, Ask]:
         ray_actor_options={"num_cpus": settings.cpus, "num_gpus": settings.gpus},
     )  # fmt: skip
     targets = [
-        serve.RunTarget(made.options(name=name).bind(str(place), device, threads), f"raysign-{name}", None)
+        serve.RunTarget(made.options(name=name).bind(str(place), device, threads), f"raysign-{SERVICE}-{name}", None)
         for name, place in settings.bundles.items()
     ]
     try:
@@ -81,5 +83,5 @@ def connect(settings: Serve) -> None:
 def stop(settings: Serve) -> None:
     """End the deployments, those of other services on the same cluster not among them, and Ray if it began here."""
     for name in settings.bundles if ray.is_initialized() else ():
-        serve.delete(f"raysign-{name}", _blocking=False)
+        serve.delete(f"raysign-{SERVICE}-{name}", _blocking=False)
     ray.shutdown()

@@ -70,19 +70,23 @@ class Session:
     async def run(self) -> None:
         """Until the camera is switched off, nothing comes any more, or the time is over."""
         async with AsyncExitStack() as stack:
-            while True:
+            while (message := await self._message()) is not None:
+                if time.monotonic() - self.begun > self.settings.live_seconds:
+                    raise LimitError(f"session: over after {self.settings.live_seconds:g} seconds; begin another")
+                answer = json.dumps(await self._answer(message, stack))
                 try:
-                    async with asyncio.timeout(QUIET):
-                        message = await self.socket.receive()
-                    if message["type"] == "websocket.disconnect":
-                        return
-                    if time.monotonic() - self.begun > self.settings.live_seconds:
-                        raise LimitError(f"session: over after {self.settings.live_seconds:g} seconds; begin another")
-                    await self.socket.send_text(json.dumps(await self._answer(message, stack)))
-                except TimeoutError:
-                    return
+                    await self.socket.send_text(answer)
                 except (WebSocketDisconnect, RuntimeError):  # the other side has gone
                     return
+
+    async def _message(self) -> Message | None:
+        """The next frame; None when there is none."""
+        try:
+            async with asyncio.timeout(QUIET):
+                message = await self.socket.receive()
+        except TimeoutError:
+            return None
+        return None if message["type"] == "websocket.disconnect" else message
 
     async def _answer(self, message: Message, stack: AsyncExitStack) -> dict:
         began = time.monotonic()

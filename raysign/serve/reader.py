@@ -85,6 +85,8 @@ class Files:
         if bundle not in self.tables:
             self.tables[bundle] = files.Reader(bundles.load(Path(self.places[bundle])))
         found = [clip for _, clip in islice(self.tables[bundle].clips(path), self.most + 1)]
+        if not found:
+            raise ClipError(f"{path}: found no clip in it; give another file")
         if len(found) > self.most:
             raise LimitError(f"{path}: found more than {self.most} clips, expected fewer; send several files")
         for clip in found:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from raysign.errors import ConfigError
+from raysign.errors import ConfigError, RaysignError
 from raysign.schema import Landmarks
 from raysign.serve import app as routes
 from raysign.serve.about import About, about
@@ -88,6 +88,10 @@ def _http(settings: Serve, bundles: dict[str, About], asks: dict[str, Ask], door
     thread.start()
     begun.wait()
     try:
+        if not servers:
+            raise RaysignError(
+                "service: HTTP or the processes that read files did not start; see what is printed above"
+            )
         yield
     finally:
         for server in servers:

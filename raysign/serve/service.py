@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import python_multipart  # noqa: F401 - Starlette reads forms with it, and misses it only then
 from fastapi import Request
 from starlette.datastructures import UploadFile
 
@@ -81,13 +82,14 @@ class Service:
             return await self.decoders.read(about.name, suffix, file.file)
 
     async def answers(self, about: About, clips: list[Landmarks | RaysignError], top: int) -> list[dict]:
-        """Of each clip what is said of it, or its error."""
+        """Of each clip what is said of it, or its error. RefusedError when nothing answers now."""
         good = [clip for clip in clips if isinstance(clip, Landmarks)]
-        found = iter(await self.recognise(about.name, good) if good else ())
-        return [
-            answer(next(found), clip, about.labels, top) if isinstance(clip, Landmarks) else {"error": str(clip)}
-            for clip in clips
-        ]
+        found = await self.recognise(about.name, good) if good else []
+        for one in found:
+            if isinstance(one, RefusedError):
+                raise one
+        told = (answer(one, clip, about.labels, top) for one, clip in zip(found, good, strict=True))
+        return [next(told) if isinstance(clip, Landmarks) else {"error": str(clip)} for clip in clips]
 
     def _refuse_large(self, request: Request) -> None:
         """Before any of it is read; what does not say its size is counted on its way."""
