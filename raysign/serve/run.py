@@ -51,7 +51,8 @@ def _say(line: str) -> None:
 def _listening(settings: Serve) -> Iterator[socket.socket]:
     """A socket at the address; ConfigError when it cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family) as door:
+    # the protocol in words: only of those who name it asyncio sends small answers at once
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as door:
         door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             door.bind((settings.host, settings.port))
