@@ -41,7 +41,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def service(bundle_dir, home):
-    few = ("any_extractor=true", "max_upload_mb=4", "max_seconds=2", "max_clips=2", "decoder_mb=1000")
+    few = ("any_extractor=true", "max_upload_mb=4", "max_seconds=2", "max_clips=2", "decoder_mb=2000")
     with asked(bundle_dir, *few) as made:
         yield made
     assert not list(home.iterdir())
@@ -246,7 +246,7 @@ def test_a_reader_that_hangs_or_dies_costs_one_question_and_is_replaced(bundle_d
 
 @pytest.mark.models
 def test_a_file_that_takes_too_much_memory_kills_nobody_elses_reader(service, tmp_path):
-    """The reader may use 1 GB; a table says that it is small, and is not."""
+    """The reader may use 2 GB; a table says that it is small, and is not."""
     client, run = service
     lying = tmp_path / "a.npz"
     np.savez_compressed(lying, x=np.zeros(700_000_000, np.int8))

@@ -106,24 +106,6 @@ class Landmarker:
             raise ClipError(f"{ref.path}: no person or hand found in {len(shown)} frames")
         return self._with_features(ref, result) if self.options.features else result
 
-    @contextlib.contextmanager
-    def following(self) -> Iterator[Callable[[float, np.ndarray], Landmarks]]:
-        """A function of (seconds, pixels) that gives the landmarks of one frame of a camera, (1, 1, 543, 3).
-
-        As of a video, the person is followed from frame to frame. seconds: rising. pixels: (H, W, 3) uint8 RGB, of the
-        same size in all frames. Where nobody is seen all is NaN.
-        """
-        clock = -1
-        with _quiet(), self._holistic("VIDEO") as holistic:
-
-            def read(seconds: float, pixels: np.ndarray) -> Landmarks:
-                nonlocal clock
-                clock = max(clock + 1, round(seconds * 1000))
-                points = _points(holistic.detect_for_video(_picture(pixels), clock))
-                return _landmarks([points], 0.0, pixels.shape[1], pixels.shape[0])
-
-            yield read
-
     def close(self) -> None:
         """Let go of what is kept between images."""
         if self._palms is not None:

@@ -39,7 +39,7 @@ class Decoder:
     async def ask(self, question: dict, file: IO[bytes], seconds: float) -> list[Landmarks | RaysignError]:
         """The clips of a file. ClipError or RefusedError when it cannot be used.
 
-        The process is dead afterwards if it had to be killed, as it also is when the question is withdrawn.
+        The process is dead afterwards if it had to be killed, when it asked for it, and when the question is withdrawn.
         """
         descriptor = file.fileno()  # which a small file, that was in memory until now, gets at this moment
         file.flush()
@@ -54,6 +54,8 @@ class Decoder:
             if isinstance(error, OSError):
                 raise ClipError("clip: it took too much memory or broke its reader; give another file") from None
             raise
+        if head.get("last"):
+            self.close()
         if "error" in head:
             raise RefusedError(head["status"], head["error"])
         return _clips(body)
@@ -101,7 +103,7 @@ class Decoders:
             "extract": {name: about.extract for name, about in bundles.items()},
             "places": {name: str(settings.bundles[name]) for name in bundles}, "most": settings.max_clips,
             "limits": {"pixels": limits.pixels, "frames": limits.frames, "seconds": limits.seconds},
-            "megabytes": settings.decoder_mb // 4, "memory_mb": settings.decoder_mb,
+            "megabytes": settings.decoder_mb // 8, "memory_mb": settings.decoder_mb,
         }  # fmt: skip
         self.idle = [Decoder(self.told) for _ in range(settings.decoders)] if settings.media else []
         self.places = asyncio.Semaphore(settings.decoders)

@@ -4,7 +4,6 @@ It is started by `decoders` with a socket and answers one question after the oth
 no name on any disk, answered by a line of JSON (`error` and `status`, or `size`) and LANDMARKS as an Arrow stream.
 """
 
-import contextlib
 import ctypes
 import json
 import os
@@ -13,11 +12,12 @@ import resource
 import signal
 import socket
 import sys
-import time
 import zipfile
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -44,8 +44,8 @@ class Files:
         self.extract, self.places, self.folder = extract, places, Path(folder)
         self.limits, self.most, self.megabytes = Limits(**limits), most, megabytes
         self.landmarkers, self.tables, self.count = {}, {}, 0
-        self.camera = contextlib.ExitStack()
-        self.follow = None
+        self.camera: Iterator | None = None
+        self.shown: tuple[float, np.ndarray]
 
     def answer(self, question: dict, file: int) -> list[Landmarks | RaysignError]:
         """The clips of a file (one of a video or image), or one frame of a camera."""
@@ -69,11 +69,16 @@ class Files:
 
     def _frame(self, question: dict, path: Path) -> Landmarks:
         """The landmarks of a camera's next frame; the first of a session begins to follow somebody anew."""
-        pixels = frames.image(path, self.limits)
-        if question["first"] or self.follow is None:
-            self.camera.close()
-            self.follow = self.camera.enter_context(self._landmarker(question["bundle"]).following())
-        return self.follow(question["seconds"], pixels)
+        self.shown = question["seconds"], frames.image(path, self.limits)
+        with landmarker.quiet():
+            if question["first"] or self.camera is None:
+                self.camera = self._landmarker(question["bundle"]).follow(self._film())
+            _, pixels, points = next(self.camera)
+        return landmarker.gathered([points], 0.0, pixels.shape[1], pixels.shape[0])
+
+    def _film(self) -> Iterator[tuple[float, np.ndarray]]:
+        while True:
+            yield self.shown
 
     def _table(self, bundle: str, path: Path) -> list[Landmarks | RaysignError]:
         unfolded = _unfolded(path)
@@ -115,13 +120,13 @@ def _unfolded(path: Path) -> float:
 def main() -> None:
     """Answer until the socket is closed."""
     door, told = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
-    _confine(told.pop("memory_mb"))
+    most = told.pop("memory_mb") << 20
+    _confine(most)
     files = Files(**told)
     while True:
         line, descriptors, _, _ = socket.recv_fds(door, 65536, 1)
         if not line:
             break
-        began = time.monotonic()
         try:
             rows = [_row(clip, files.folder) for clip in files.answer(json.loads(line), descriptors[0])]
             body = _stream(schema.to_table(rows, schema.LANDMARKS))
@@ -130,20 +135,27 @@ def main() -> None:
             head, body = {"error": _public(error, files.folder), "status": status_of(error)}, b""
         except Exception as error:  # the row boundary: a strange file costs that file only
             reason = (str(error).splitlines() or [""])[0][:200]
-            head, body = {"error": f"{NAME}: {type(error).__name__} while reading ({reason})", "status": 422}, b""
+            words = f"{NAME}: {type(error).__name__} while reading ({reason})"
+            head, body = {"error": words, "status": 422, "last": True}, b""
         finally:
             os.close(descriptors[0])
-        head["seconds"] = round(time.monotonic() - began, 4)
+        if head.get("last") or _data() > most // 2:
+            head["last"] = True  # what is left of its memory may not do for the next file
         door.sendall(json.dumps(head).encode() + b"\n" + body)
-    files.camera.close()
 
 
-def _confine(megabytes: int) -> None:
+def _confine(most: int) -> None:
     """Little memory, no orphan: the process ends when the one that started it does, however that ends."""
-    resource.setrlimit(resource.RLIMIT_DATA, (megabytes << 20, megabytes << 20))
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of a terminal is for the service, which ends this one
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _data() -> int:
+    """Bytes of this process that the limit of its memory counts; 0 where the system does not tell."""
+    told = Path("/proc/self/statm")
+    return int(told.read_text().split()[5]) * resource.getpagesize() if told.exists() else 0
 
 
 def _row(clip: Landmarks | RaysignError, folder: Path) -> dict:

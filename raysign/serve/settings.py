@@ -59,7 +59,7 @@ class Serve(Section):
     max_seconds: float = Field(60, gt=0, description="length of a clip")
     max_pixels: int = Field(2**24, ge=1, description="of a frame or image")
     max_clips: int = Field(64, ge=1, description="in a question")
-    decoder_mb: int = Field(3000, ge=1000, description="memory of a process that reads files")
+    decoder_mb: int = Field(3000, ge=1500, description="memory of a process that reads files")
     request_seconds: float = Field(
         120, gt=0, description="to send a question, to read its file, and to wait for its answer"
     )
