@@ -127,8 +127,9 @@ def main() -> None:
         line, descriptors, _, _ = socket.recv_fds(door, 65536, 1)
         if not line:
             break
+        question = json.loads(line)
         try:
-            rows = [_row(clip, files.folder) for clip in files.answer(json.loads(line), descriptors[0])]
+            rows = [_row(clip, files.folder) for clip in files.answer(question, descriptors[0])]
             body = _stream(schema.to_table(rows, schema.LANDMARKS))
             head: dict = {"size": len(body)}
         except RaysignError as error:
@@ -139,7 +140,7 @@ def main() -> None:
             head, body = {"error": words, "status": 422, "last": True}, b""
         finally:
             os.close(descriptors[0])
-        if head.get("last") or _data() > most // 2:
+        if question["do"] == "read" and _data() > most // 2:
             head["last"] = True  # what is left of its memory may not do for the next file
         door.sendall(json.dumps(head).encode() + b"\n" + body)
 
