@@ -20,6 +20,10 @@ class ClipError(RaysignError):
     """One clip that cannot be read or used. Becomes the clip's row in the quarantine table; the job goes on."""
 
 
+class LimitError(ClipError):
+    """A clip that is larger or longer than is taken."""
+
+
 class ModelFileError(RaysignError):
     """A model file that cannot be found, fetched or trusted."""
 

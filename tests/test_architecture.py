@@ -27,6 +27,7 @@ ROOMS = [
     "learn",
     "report",
     "infer",
+    "serve",
     "checks",
     "forecast",
     "pipeline",
@@ -41,6 +42,8 @@ DOORS = {
     "ray.train": {"learn/distribute.py"},
     "ray.data": {"engine.py"},
     "ray.tune": {"learn/trials.py"},
+    "ray.serve": {"serve/deploy.py"},
+    "fastapi": {"serve/app.py", "serve/service.py"},
     "optuna": {"learn/study.py"},
     "onnxruntime": {"infer/parity.py"},
 }

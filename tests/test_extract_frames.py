@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raysign.errors import ClipError
-from raysign.extract.frames import Video, image, resampled
+from raysign.errors import ClipError, LimitError
+from raysign.extract.frames import Limits, Video, image, resampled
 
 BLUE, RATE = 2, 30
 
@@ -242,3 +242,34 @@ def test_what_is_no_image_is_a_clip_error(tmp_path):
     (tmp_path / "a.png").write_bytes(b"nothing of the sort")
     with pytest.raises(ClipError, match="not readable as an image"):
         image(tmp_path / "a.png")
+
+
+# ---------------------------------------------------------------- limits
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(pixels=3000), "found 64x48 pixels or more, expected at most 3000 pixels"),
+        (Limits(seconds=0.5), r"found 1\S* seconds or more, expected at most 0.5 seconds"),
+        (Limits(frames=10), "found 11 frames or more, expected at most 10 frames"),
+    ],
+)
+def test_a_video_beyond_a_limit_is_refused(tmp_path, limits, said):
+    with pytest.raises(LimitError, match=said):
+        list(Video(str(write(tmp_path / "a.mp4")), limits=limits))
+    assert len(list(Video(str(tmp_path / "a.mp4"), limits=Limits(64 * 48, 30, 1.1)))) == 30
+
+
+def test_a_cut_within_a_limit_may_be_of_a_longer_video(tmp_path):
+    video = Video(str(write(tmp_path / "a.mp4")), start=0.2, end=0.6, limits=Limits(seconds=0.5))
+    assert len(list(video)) == 12
+
+
+def test_an_image_beyond_a_limit_is_refused_before_it_is_decoded(tmp_path):
+    Image.new("RGB", (640, 480)).save(tmp_path / "a.png")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes((tmp_path / "a.png").read_bytes()[:60])
+    with pytest.raises(LimitError, match="640x480"):
+        image(torn, Limits(pixels=1000))
+    assert image(tmp_path / "a.png", Limits(pixels=640 * 480)).shape == (480, 640, 3)

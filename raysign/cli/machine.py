@@ -24,9 +24,9 @@ def demo(out: Path):
 @plain_errors
 def bench(what: str, options: tuple[str, ...]):
     """Measure WHAT: extract, import, prepare, train, tune or models (speed against a baseline of the same run),
-    scale (very many clips), plan (what `raysign plan` says against what comes), accuracy (seeds, an interval, a
-    baseline), signers (people that training never saw) or chaos (kills at random moments, and whether anything is
-    lost by them). The last line is one JSON object.
+    serve (answers over HTTP, malformed questions too), scale (very many clips), plan (what `raysign plan` says against
+    what comes), accuracy (seeds, an interval, a baseline), signers (people that training never saw) or chaos (kills at
+    random moments, and whether anything is lost by them). The last line is one JSON object.
 
     KEY=VALUE sets an argument of the benchmark's `run` function, such as clips=10000 or path=FOLDER.
     """

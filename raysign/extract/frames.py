@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from raysign.errors import ClipError
+from raysign.errors import ClipError, LimitError
 from raysign.sources._media import IMAGE_SUFFIXES
 
 _LOG = logging.getLogger(__name__)
@@ -25,6 +25,27 @@ def is_image(path: str | Path) -> bool:
     return Path(path).suffix.lower() in IMAGE_SUFFIXES
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What is read at most, for files of strangers: pixels of a frame, frames and seconds of a clip; None: anything."""
+
+    pixels: int | None = None
+    frames: int | None = None
+    seconds: float | None = None
+
+    def check(self, path: str | Path, width: int, height: int, frames: int = 1, seconds: float = 0.0) -> None:
+        """LimitError when there is more of something than that."""
+        found = {"pixels": width * height, "frames": frames, "seconds": seconds}
+        for name, value in found.items():
+            most = getattr(self, name)
+            if most is not None and value > most:
+                told = f"{width}x{height} pixels" if name == "pixels" else f"{value:.6g} {name}"
+                raise LimitError(f"{path}: found {told} or more, expected at most {most:.12g} {name}; make it smaller")
+
+
+NO_LIMITS = Limits()
+
+
 @dataclass
 class Video:
     """The frames of a file, or of a cut from it; iterate once for (seconds since the cut's start, pixels).
@@ -35,7 +56,7 @@ class Video:
 
     After iteration: `fps` is the rate of what was yielded (0 when unknown), `note` says what was damaged ("" if
     nothing; of a file that does not count its frames, as mkv, also when its end is torn off). Iterating raises
-    ClipError when the file cannot be opened or no frame comes out of it.
+    ClipError when the file cannot be opened or no frame comes out of it, LimitError when more than `limits` does.
     """
 
     path: str
@@ -45,6 +66,7 @@ class Video:
     first: int = 1
     last: int | None = None
     note: str = ""
+    limits: Limits = NO_LIMITS
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         import av
@@ -66,11 +88,14 @@ class Video:
         stream = streams[0]
         stream.thread_type, stream.codec_context.thread_count = "NONE", 1  # one CPU is all a worker may use
         rate = float(stream.average_rate or 0)
+        length = 0.0 if self.end or self.last else (container.duration or 0) / 1e6 - self.start
+        self.limits.check(self.path, stream.width, stream.height, seconds=length)  # as the file says, before decoding
         frames = self._cut(self._timed(container, stream))
         if self.fps:
             frames, rate = resampled(frames, self.fps, 1 / rate if rate else 1 / self.fps), self.fps
         size = matrix = None
-        for seconds, frame in frames:
+        for number, (seconds, frame) in enumerate(frames, 1):
+            self.limits.check(self.path, frame.width, frame.height, number, seconds)
             if size is None or matrix is None:
                 # of the first frame only: asking a frame for side data ties it into a cycle that outlives its use
                 size, matrix = (frame.width, frame.height), display_matrix(frame)
@@ -182,15 +207,16 @@ def upright(pixels: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray
     return np.ascontiguousarray(pixels)
 
 
-def image(path: str | Path) -> np.ndarray:
+def image(path: str | Path, limits: Limits = NO_LIMITS) -> np.ndarray:
     """(H, W, 3) uint8 RGB of an image file, upright as its EXIF says, transparent parts on white.
 
-    Raises ClipError when it cannot be read.
+    Raises ClipError when it cannot be read, LimitError (before it is decoded) when it is larger than that.
     """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as file:
+            limits.check(path, *file.size)
             picture = ImageOps.exif_transpose(file)
             if picture.mode.startswith("I;16"):  # 16-bit grey: Pillow would cut values off instead of scaling them
                 picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
@@ -198,7 +224,9 @@ def image(path: str | Path) -> np.ndarray:
                 white = Image.new("RGBA", picture.size, "white")
                 picture = Image.alpha_composite(white, picture.convert("RGBA"))
             return np.ascontiguousarray(picture.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own limit
+        raise LimitError(f"{path}: {error}; make it smaller") from None
+    except (OSError, ValueError, SyntaxError) as error:
         raise ClipError(f"{path}: not readable as an image ({_reason(error)})") from None
 
 

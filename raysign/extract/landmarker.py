@@ -78,12 +78,13 @@ class Landmarker:
     """Reads the landmarks of one clip after another, in layout holistic_543 (M = 1 person), and features if asked to.
 
     bundles: `models.pair` of the options, when it is known already. cpu: keep MediaPipe on this CPU. It would otherwise
-    keep about 1.4 busy, and workers would slow each other down.
+    keep about 1.4 busy, and workers would slow each other down. limits: of what is read.
     Close it, or use it in a `with`: MediaPipe's own clean-up fails, loudly, when it is left to the interpreter's end.
     """
 
-    def __init__(self, options: config.Extract, bundles: tuple[Path, Path] | None = None, cpu: int | None = None):
-        self.options, self.cpu = options, cpu
+    def __init__(self, options: config.Extract, bundles: tuple[Path, Path] | None = None, cpu: int | None = None,
+                 limits: frames.Limits = frames.NO_LIMITS):  # fmt: skip
+        self.options, self.cpu, self.limits = options, cpu, limits
         self.bundles = bundles or models.pair(options.model)
         self._palms: Any = None
         self._features: Callable[[Iterator[np.ndarray]], np.ndarray] | None = None
@@ -136,7 +137,8 @@ class Landmarker:
                 yield seconds, pixels, _points(holistic.detect_for_video(_picture(pixels), clock))
 
     def _opened(self, ref: ClipRef) -> frames.Video:
-        return frames.Video(ref.path, ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
+        cut = (ref.start, ref.end, self.options.fps, ref.first_frame, ref.last_frame)
+        return frames.Video(ref.path, *cut, limits=self.limits)
 
     def _with_features(self, ref: ClipRef, result: Landmarks) -> Landmarks:
         """The landmarks with features of the same frames, decoded again: that costs little, and clips without a person
@@ -144,11 +146,11 @@ class Landmarker:
         if self._features is None:
             self._features = _inception().reader(self.options, threads=None if self.cpu is None else 1)
         image = frames.is_image(ref.path)
-        pixels = iter([frames.image(ref.path)]) if image else (pixels for _, pixels in self._opened(ref))
+        pixels = iter([frames.image(ref.path, self.limits)]) if image else (pixels for _, pixels in self._opened(ref))
         return replace(result, features=self._features(pixels), features_kind=self.options.features)
 
     def _image(self, ref: ClipRef) -> Landmarks:
-        pixels = frames.image(ref.path)
+        pixels = frames.image(ref.path, self.limits)
         with self._holistic("IMAGE") as holistic:
             points = _points(holistic.detect(_picture(pixels)))
         if np.isnan(points[_HANDS, 0]).all():

@@ -1,0 +1,180 @@
+"""A process that reads files of strangers: the only place where they are decoded. It may hang, swell or die.
+
+It is started by `decoders` with a socket and answers one question after the other: a line of JSON with a file that has
+no name on any disk, answered by a line of JSON (`error` and `status`, or `size`) and LANDMARKS as an Arrow stream.
+"""
+
+import ctypes
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import sys
+import zipfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raysign import config, schema
+from raysign.errors import ClipError, LimitError, RaysignError
+from raysign.extract import frames, landmarker
+from raysign.extract.frames import Limits
+from raysign.schema import ClipRef, Landmarks
+from raysign.serve.question import TABLES
+from raysign.serve.refusal import status_of
+
+NAME = "clip"  # what a file is called in errors
+
+
+class Files:
+    """Reads files for some bundles.
+
+    extract: of each bundle how its videos and images are read. places: their folders. folder: an empty one of this
+    process. most: clips of a file. megabytes: that a table may unfold to.
+    """
+
+    def __init__(self, extract: dict[str, dict], places: dict[str, str], folder: str, limits: dict, most: int,
+                 megabytes: int):  # fmt: skip
+        self.extract, self.places, self.folder = extract, places, Path(folder)
+        self.limits, self.most, self.megabytes = Limits(**limits), most, megabytes
+        self.landmarkers, self.tables, self.count = {}, {}, 0
+        self.camera: Iterator | None = None
+        self.shown: tuple[float, np.ndarray]
+
+    def answer(self, question: dict, file: int) -> list[Landmarks | RaysignError]:
+        """The clips of a file (one of a video or image), or one frame of a camera."""
+        self.count += 1  # a name of its own: some readers remember files by theirs
+        path = self.folder / f"{self.count}{question['suffix']}"
+        path.symlink_to(f"/dev/fd/{file}")  # readers want a name, and tell by it what they read
+        try:
+            if question["do"] == "frame":
+                return [self._frame(question, path)]
+            if question["suffix"] in TABLES:
+                return self._table(question["bundle"], path)
+            return [self._landmarker(question["bundle"]).read(ClipRef(NAME, str(path), ""))]
+        finally:
+            path.unlink()
+
+    def _landmarker(self, bundle: str) -> landmarker.Landmarker:
+        if bundle not in self.landmarkers:
+            options = config.Extract.model_validate(self.extract[bundle])
+            self.landmarkers[bundle] = landmarker.Landmarker(options, limits=self.limits)
+        return self.landmarkers[bundle]
+
+    def _frame(self, question: dict, path: Path) -> Landmarks:
+        """The landmarks of a camera's next frame; the first of a session begins to follow somebody anew."""
+        self.shown = question["seconds"], frames.image(path, self.limits)
+        with landmarker.quiet():
+            if question["first"] or self.camera is None:
+                self.camera = self._landmarker(question["bundle"]).follow(self._film())
+            _, pixels, points = next(self.camera)
+        return landmarker.gathered([points], 0.0, pixels.shape[1], pixels.shape[0])
+
+    def _film(self) -> Iterator[tuple[float, np.ndarray]]:
+        while True:
+            yield self.shown
+
+    def _table(self, bundle: str, path: Path) -> list[Landmarks | RaysignError]:
+        unfolded = _unfolded(path)
+        if unfolded > self.megabytes * 1e6:
+            raise LimitError(f"{path}: found {unfolded / 1e6:.0f} MB when unfolded, expected at most {self.megabytes}")
+        from raysign.infer import files  # late: it imports torch, which videos do not need
+        from raysign.learn import bundle as bundles
+
+        if bundle not in self.tables:
+            self.tables[bundle] = files.Reader(bundles.load(Path(self.places[bundle])))
+        found = [clip for _, clip in islice(self.tables[bundle].clips(path), self.most + 1)]
+        if not found:
+            raise ClipError(f"{path}: found no clip in it; give another file")
+        if len(found) > self.most:
+            raise LimitError(f"{path}: found more than {self.most} clips, expected fewer; send several files")
+        for clip in found:
+            if isinstance(clip, Landmarks):
+                persons, count = clip.values.shape[:2]
+                self.limits.check(path, 0, 0, persons * count, count / clip.fps if clip.fps else 0)
+        return found
+
+
+def _unfolded(path: Path) -> float:
+    """Bytes that a table takes in memory, as far as it says itself."""
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return sum(entry.file_size for entry in archive.infolist())
+        told = pq.read_metadata(path)
+        groups = (told.row_group(i) for i in range(told.num_row_groups))
+        return max(sum(group.total_byte_size for group in groups), told.num_rows * told.num_columns * 8)
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, pa.ArrowException) as error:
+        raise ClipError(f"{path}: not readable ({(str(error).splitlines() or [''])[0][:200]})") from None
+
+
+# ---------------------------------------------------------------- the process
+
+
+def main() -> None:
+    """Answer until the socket is closed."""
+    door, told = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
+    most = told.pop("memory_mb") << 20
+    _confine(most)
+    files = Files(**told)
+    while True:
+        line, descriptors, _, _ = socket.recv_fds(door, 65536, 1)
+        if not line:
+            break
+        question = json.loads(line)
+        try:
+            rows = [_row(clip, files.folder) for clip in files.answer(question, descriptors[0])]
+            body = _stream(schema.to_table(rows, schema.LANDMARKS))
+            head: dict = {"size": len(body)}
+        except RaysignError as error:
+            head, body = {"error": _public(error, files.folder), "status": status_of(error)}, b""
+        except Exception as error:  # the row boundary: a strange file costs that file only
+            reason = (str(error).splitlines() or [""])[0][:200]
+            words = f"{NAME}: {type(error).__name__} while reading ({reason})"
+            head, body = {"error": words, "status": 422, "last": True}, b""
+        finally:
+            os.close(descriptors[0])
+        if question["do"] == "read" and _data() > most // 2:
+            head["last"] = True  # what is left of its memory may not do for the next file
+        door.sendall(json.dumps(head).encode() + b"\n" + body)
+
+
+def _confine(most: int) -> None:
+    """Little memory, no orphan: the process ends when the one that started it does, however that ends."""
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C of a terminal is for the service, which ends this one
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def _data() -> int:
+    """Bytes of this process that the limit of its memory counts; 0 where the system does not tell."""
+    told = Path("/proc/self/statm")
+    return int(told.read_text().split()[5]) * resource.getpagesize() if told.exists() else 0
+
+
+def _row(clip: Landmarks | RaysignError, folder: Path) -> dict:
+    result = _public(clip, folder) if isinstance(clip, RaysignError) else clip
+    return schema.landmarks_row(ClipRef(NAME, NAME, ""), "service", result)
+
+
+def _public(error: RaysignError, folder: Path) -> str:
+    """Its words without names of this machine's folders."""
+    return re.sub(rf"{re.escape(str(folder))}/\d+", NAME, str(error))[:500]
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""A bundle as a service asks it: each clip gets an answer or an error of its own, however strange the others are."""
+
+from pathlib import Path
+
+from raysign.errors import ClipError, RaysignError
+from raysign.infer.predictor import Predictor
+from raysign.learn import bundle as bundles
+from raysign.schema import Landmarks
+from raysign.serve.batches import Found
+
+STEP = {"cpu": 4, "cuda": 64}  # clips a step: more are no faster on a CPU, and their many shapes take memory for good
+
+
+class Recogniser:
+    """The predictor of a bundle in a folder."""
+
+    def __init__(self, place: Path, device: str = "cpu"):
+        self.predictor = Predictor(bundles.load(place), device)
+        self.step = STEP[self.predictor.device.type]
+
+    def answers(self, clips: list[Landmarks]) -> list[Found]:
+        """Of each clip its probabilities (K,) and what else is told, or why there are none."""
+        try:
+            return list(self.predictor.each(clips, self.step))
+        except Exception:  # one clip must not cost the others their answers
+            return [self._alone(clip) for clip in clips]
+
+    def _alone(self, clip: Landmarks) -> Found:
+        try:
+            return next(self.predictor.each([clip], 1))
+        except RaysignError as error:
+            return error
+        except Exception as error:
+            return ClipError(f"clip: {type(error).__name__} while it was prepared, expected landmarks of a person")
