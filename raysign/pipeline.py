@@ -1,6 +1,6 @@
 """The whole story, one function for each arrow:
 
-    videos, images --extract--> landmarks --prepare--> clips --train--> bundle --evaluate, predict--> answers
+    videos, images --extract--> landmarks --prepare--> clips --train--> bundle --evaluate, predict, serve--> answers
     other formats  --import --> landmarks --convert--> other formats
 
 Every stage reads the one before it and writes its own directory below `config.home`; run again, it does only what is
