@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from made_bundles import CHANNELS, LABELS, SKELETON, prepared, settings, untrained
+from made_services import as_json, asked
 
 from raysign import schema, store
 from raysign.errors import BundleError, ClipError, ConfigError
@@ -60,6 +61,17 @@ def test_an_ensemble_answers_the_weighted_mean_of_its_members_each_by_its_own_re
     alone = [Predictor(bundles.load(place)).predict(landmarks) for place in places]
     np.testing.assert_allclose(told, WEIGHTS[0] * alone[0] + WEIGHTS[1] * alone[1], atol=1e-6)
     assert told.dtype == np.float32
+
+
+def test_a_service_answers_as_the_ensemble_does(ensemble_dir, landmarks):
+    found = ensembles.load(ensemble_dir)
+    (wanted,) = predictor_of(found).predict(landmarks[:1])
+    with asked(ensemble_dir, "media=false") as (client, run):
+        told = run(client.post(as_json(landmarks[0]))).json
+        (listed,) = run(client.get("/api/v1/bundles")).json["bundles"]
+    shares = {one["gloss"]: one["probability"] for one in told["top"]}
+    np.testing.assert_allclose([shares[label] for label in found.labels], wanted, atol=1e-4)
+    assert "spoter_boxes" in listed["recipe"]
 
 
 def test_an_ensemble_of_one_bundle_twice_is_that_bundle(bundle, landmarks):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 
 from raysign.config import Evaluate
 from raysign.errors import ConfigError, RaysignError
@@ -22,6 +23,11 @@ class EnsemblePredictor:
         self.members = [Predictor(member, device, views) for member in bundle.members]
         for member in bundle.members:
             require_mean(member)
+
+    @property
+    def device(self) -> torch.device:
+        """Where all members are."""
+        return self.members[0].device
 
     @property
     def told_views(self) -> str:

@@ -6,8 +6,8 @@ from pathlib import Path
 from raysign import config
 from raysign.errors import BundleError
 from raysign.extract import landmarker
-from raysign.learn import bundle as bundles
-from raysign.learn.bundle import Bundle
+from raysign.learn import ensemble as ensembles
+from raysign.learn.ensemble import AnyBundle, Ensemble
 from raysign.serve.settings import Serve
 
 
@@ -15,8 +15,8 @@ from raysign.serve.settings import Serve
 class About:
     """A bundle that is served.
 
-    labels: its glosses. metrics: of its best epoch. recipe, model, task: their kinds. media: whether videos and images
-    are taken; note: why they are not. extract: how they are read.
+    labels: its glosses. metrics: of its best epoch. recipe, model, task: their kinds, of an ensemble those of its
+    members. media: whether videos and images are taken; note: why they are not. extract: how they are read.
     """
 
     name: str
@@ -39,11 +39,15 @@ def about(name: str, directory: Path, settings: Serve) -> About:
     """What is to be said of a bundle. BundleError when it cannot be loaded, or was trained on landmarks that are made
     otherwise than here.
     """
-    bundle = bundles.load(directory)
+    bundle = ensembles.load(directory)
     tree, extract = bundle.config, _extract(bundle.config.extract, settings)
     note = "this service takes landmarks only" if not settings.media else _unlike(name, bundle, extract, settings)
+    trees = [one.config for one in (bundle.members if isinstance(bundle, Ensemble) else [bundle])]
+    recipes, models = (
+        ", ".join(dict.fromkeys(getattr(one, part).kind for one in trees)) for part in ("prepare", "model")
+    )
     return About(
-        name, bundle.labels, tree.prepare.kind, tree.model.kind, tree.task.kind, bundle.card.get("metrics") or {},
+        name, bundle.labels, recipes, models, tree.task.kind, bundle.card.get("metrics") or {},
         not note, note, extract.model_dump(mode="json"),
     )  # fmt: skip
 
@@ -55,7 +59,7 @@ def _extract(trained: config.Extract, settings: Serve) -> config.Extract:
     return trained.model_copy(update={**lacking, **{n: value for n, value in told.items() if value is not None}})
 
 
-def _unlike(name: str, bundle: Bundle, extract: config.Extract, settings: Serve) -> str:
+def _unlike(name: str, bundle: AnyBundle, extract: config.Extract, settings: Serve) -> str:
     """Why the bundle takes no media; empty when it does."""
     known = bundle.card.get("extractor")
     trained = {known} if isinstance(known, str) else set(known or ())

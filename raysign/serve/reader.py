@@ -84,11 +84,11 @@ class Files:
         unfolded = _unfolded(path)
         if unfolded > self.megabytes * 1e6:
             raise LimitError(f"{path}: found {unfolded / 1e6:.0f} MB when unfolded, expected at most {self.megabytes}")
-        from raysign.infer import files  # late: it imports torch, which videos do not need
-        from raysign.learn import bundle as bundles
+        from raysign.infer.reader import Reader  # late: it imports torch, which videos do not need
+        from raysign.learn import ensemble as ensembles
 
         if bundle not in self.tables:
-            self.tables[bundle] = files.Reader(bundles.load(Path(self.places[bundle])))
+            self.tables[bundle] = Reader(ensembles.load(Path(self.places[bundle])))
         found = [clip for _, clip in islice(self.tables[bundle].clips(path), self.most + 1)]
         if not found:
             raise ClipError(f"{path}: found no clip in it; give another file")

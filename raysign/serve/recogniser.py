@@ -1,10 +1,10 @@
-"""A bundle as a service asks it: each clip gets an answer or an error of its own, however strange the others are."""
+"""A bundle or an ensemble as a service asks it: each clip gets an answer or an error, however strange others are."""
 
 from pathlib import Path
 
 from raysign.errors import ClipError, RaysignError
-from raysign.infer.predictor import Predictor
-from raysign.learn import bundle as bundles
+from raysign.infer.ensemble import predictor_of
+from raysign.learn import ensemble as ensembles
 from raysign.schema import Landmarks
 from raysign.serve.batches import Found
 
@@ -15,7 +15,7 @@ class Recogniser:
     """The predictor of a bundle in a folder."""
 
     def __init__(self, place: Path, device: str = "cpu"):
-        self.predictor = Predictor(bundles.load(place), device)
+        self.predictor = predictor_of(ensembles.load(place), device)
         self.step = STEP[self.predictor.device.type]
 
     def answers(self, clips: list[Landmarks]) -> list[Found]:

@@ -102,9 +102,9 @@ def _tree(word: str, known: dict) -> dict:
         return read_yaml(Path(word))
     if "=" in word and not Path(word).exists():
         return override(word)
-    from raysign.learn import bundle  # late: it imports torch
+    from raysign.learn import ensemble  # late: it imports torch
 
-    name = bundle.load(remote.place(word)).config.name
+    name = ensemble.load(remote.place(word)).config.name
     if name in known:
         raise ConfigError(f"{word}: found a second bundle named {name!r}; give one as bundles.NAME={word}")
     return {"bundles": {name: word}}
