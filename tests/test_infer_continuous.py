@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_bundles import CHANNELS, LABELS, SKELETON, settings, trained
+from made_services import as_json, asked
 from made_talks import matched, talk
 
 from raysign import store
@@ -117,6 +118,18 @@ def test_signs_without_rest_between_are_divided(recogniser):
     assert len(activity.stretches(clip)) < 6
     told = matched(continuous.segments(recogniser, clip), truth)
     assert sum(name == gloss and share > 0.5 for (share, name), gloss in zip(told, glosses, strict=True)) >= 5
+
+
+def test_a_service_tells_the_same_signs_of_a_long_clip(recogniser, tmp_path):
+    clip, _, _ = signed(1, count=4)
+    recogniser.bundle.save(tmp_path / "bundle")
+    with asked(tmp_path / "bundle", "media=false") as (client, run):
+        told = run(client.post(as_json(clip), "/api/v1/recognitions?top=2")).json
+    wanted = continuous.segments(recogniser, clip, k=2)
+    assert told["top"] == [] and len(told["segments"]) == len(wanted) == 4
+    for one, other in zip(told["segments"], wanted, strict=True):
+        assert [one[name] for name in ("start", "end", "gloss")] == [other[name] for name in ("start", "end", "gloss")]
+        assert [share["probability"] for share in one["top"]] == pytest.approx([p for _, p in other["top"]], abs=1e-4)
 
 
 def test_a_clip_is_answered_as_one_unless_it_is_much_longer_than_those_of_training(recogniser, tmp_path):

@@ -1,6 +1,7 @@
 """The page of a service in a real browser: files, camera, keyboard, what is said when something fails."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -8,9 +9,14 @@ import made_browser
 import numpy as np
 import pytest
 from made_browser import Page, browser
+from made_bundles import untrained
 from made_services import listening
 from PIL import Image
 from test_extract_frames import write
+from test_infer_continuous import LENGTHS, signed
+
+from raysign import store
+from raysign.schema import LANDMARKS, ClipRef, landmarks_row, to_table
 
 pytestmark = [
     pytest.mark.models,
@@ -98,6 +104,29 @@ def test_a_video_is_drawn_over_in_step_with_its_time(page, photo, tmp_path):
             return sum / n / c.width; })()""")
         )
     assert seen[1] - seen[0] == pytest.approx(64 / 640, abs=0.04)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_signs_of_a_long_clip_are_listed_and_can_be_gone_to(tmp_path, width):
+    clip, _, _ = signed(1, count=4)
+    row = landmarks_row(ClipRef("talk", "x", "1"), "made up", clip)
+    store.write_table(tmp_path / "talk.parquet", to_table([row], LANDMARKS))
+    replace(untrained(), card={"landmark_lengths": LENGTHS}).save(tmp_path / "bundle")
+    with listening(tmp_path / "bundle", "media=false") as address, browser() as tab:
+        tab.wide(width)
+        tab.open(address)
+        tab.until("document.getElementById('bundle').options.length")
+        tab.choose(tmp_path / "talk.parquet")
+        tab.until("document.querySelectorAll('#signs button').length === 4")
+        assert tab.text("state") == "4 signs, one after the other:"
+        assert tab.text("spoken").count(",") == 3
+        tab.tell("document.querySelectorAll('#signs button')[2].click()")
+        assert tab.tell(ANSWERED) == 3
+        marked = "[...document.querySelectorAll('#signs button')].map((one) => one.getAttribute('aria-current'))"
+        assert tab.tell(marked) == ["false", "false", "true", "false"]
+        assert tab.tell("document.documentElement.scrollWidth <= innerWidth")
+        tab.save(tmp_path / "signs.png")
+        assert_own(tab, address)
 
 
 @pytest.mark.parametrize("words", [(), ("real",)])

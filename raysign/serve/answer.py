@@ -9,25 +9,39 @@ from raysign import skeleton
 from raysign.errors import ClipError, RaysignError
 from raysign.infer.predictor import top
 from raysign.schema import Landmarks
+from raysign.serve.batches import Found
 
 NOTICED = 0.5  # visibility from which on a point is drawn: MediaPipe guesses at legs below the picture
 
 
-def answer(found: tuple[np.ndarray, dict] | RaysignError, landmarks: Landmarks, labels: list[str], k: int) -> dict:
+def answer(found: Found, landmarks: Landmarks, labels: list[str], k: int) -> dict:
     """What is said of a clip, or why nothing can be said."""
     if isinstance(found, RaysignError):
         return {"error": str(found)}
     frames = landmarks.values.shape[1]
+    probabilities, more = found
     told: dict[str, Any] = {
-        "top": likeliest(found[0], labels, k), **found[1], "frames": frames,
+        "top": [] if probabilities is None else likeliest(probabilities, labels, k), **signs(more, k), "frames": frames,
         "seconds": round(frames / landmarks.fps, 3) if landmarks.fps else None,
     }  # fmt: skip
     return {**told, "note": landmarks.note} if landmarks.note else told
 
 
+def signs(told: dict, k: int) -> dict:
+    """What is told beside the probabilities, of each segment the k likeliest glosses as of a clip."""
+    if "segments" not in told:
+        return told
+    rows = [{**one, "top": [_share(*pair) for pair in one["top"][:k]]} for one in told["segments"]]
+    return {**told, "segments": rows}
+
+
 def likeliest(probabilities: np.ndarray, labels: list[str], k: int) -> list[dict]:
     """The k likeliest glosses, likeliest first."""
-    return [{"gloss": gloss, "probability": round(share, 6)} for gloss, share in top(probabilities, labels, k)]
+    return [_share(gloss, share) for gloss, share in top(probabilities, labels, k)]
+
+
+def _share(gloss: str, share: float) -> dict:
+    return {"gloss": gloss, "probability": round(share, 6)}
 
 
 def bones_of(layout: str) -> tuple[list[int], list[dict]]:

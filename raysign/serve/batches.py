@@ -10,7 +10,8 @@ from raysign.errors import RaysignError
 from raysign.schema import Landmarks
 from raysign.serve.refusal import RefusedError
 
-Found = tuple[np.ndarray, dict] | RaysignError  # probabilities (K,) and what else is told, or why there are none
+# probabilities (K,), None of a clip of several signs, and what else is told, such as `segments`; or why there are none
+Found = tuple[np.ndarray | None, dict] | RaysignError
 Ask = Callable[[list[Landmarks]], Awaitable[Sequence[Found]]]
 
 

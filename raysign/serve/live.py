@@ -17,7 +17,7 @@ from raysign.errors import ConfigError, LimitError, RaysignError
 from raysign.schema import Landmarks
 from raysign.serve import question
 from raysign.serve.about import About
-from raysign.serve.answer import bones_of, likeliest, points_of
+from raysign.serve.answer import bones_of, likeliest, points_of, signs
 from raysign.serve.batches import Found
 from raysign.serve.decoders import Decoder, Decoders
 from raysign.serve.settings import Serve
@@ -111,7 +111,11 @@ class Session:
         (found,) = await self.recognise([self.past.clip()])
         if isinstance(found, RaysignError):
             return {"top": [], "note": str(found)}
-        return {"top": likeliest(found[0], self.about.labels, self.top), **found[1]}
+        probabilities, told = found
+        if probabilities is None:  # a window longer than signs are: the last of them
+            last = signs(told, self.top)["segments"][-1:]
+            return last[0] if last else {"top": []}
+        return {"top": likeliest(probabilities, self.about.labels, self.top), **told}
 
     async def _of_picture(self, picture: bytes, stack: AsyncExitStack) -> Landmarks:
         if not self.about.media:

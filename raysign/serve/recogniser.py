@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from raysign.errors import ClipError, RaysignError
+from raysign.infer import continuous
 from raysign.infer.ensemble import predictor_of
 from raysign.learn import ensemble as ensembles
 from raysign.schema import Landmarks
@@ -19,15 +20,28 @@ class Recogniser:
         self.step = STEP[self.predictor.device.type]
 
     def answers(self, clips: list[Landmarks]) -> list[Found]:
-        """Of each clip its probabilities (K,) and what else is told, or why there are none."""
+        """Of each clip its probabilities (K,) and what else is told, or why there are none. Of a clip much longer than
+        those of training no probabilities, but the signs in it as `segments`, see infer.continuous.
+        """
         try:
-            return list(self.predictor.each(clips, self.step))
+            return self._answers(clips)
         except Exception:  # one clip must not cost the others their answers
             return [self._alone(clip) for clip in clips]
 
+    def _answers(self, clips: list[Landmarks]) -> list[Found]:
+        long = [continuous.is_long(self.predictor.bundle, clip) for clip in clips]
+        whole = self.predictor.each([c for c, is_long in zip(clips, long, strict=True) if not is_long], self.step)
+        return [self._signs(c) if is_long else next(whole) for c, is_long in zip(clips, long, strict=True)]
+
+    def _signs(self, clip: Landmarks) -> Found:
+        try:
+            return None, {"segments": continuous.segments(self.predictor, clip, k=len(self.predictor.bundle.labels))}
+        except RaysignError as error:
+            return error
+
     def _alone(self, clip: Landmarks) -> Found:
         try:
-            return next(self.predictor.each([clip], 1))
+            return self._answers([clip])[0]
         except RaysignError as error:
             return error
         except Exception as error:

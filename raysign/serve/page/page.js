@@ -51,11 +51,36 @@ function speak(top, pause) {
   at("spoken").textContent = `${gloss}, ${Math.round(100 * probability)} percent`;
 }
 
+/** The signs of a long clip: each can be gone to, the one that is playing is marked and told in full. */
+function showSigns(segments) {
+  const rows = segments.map((one) => {
+    const row = document.createElement("li");
+    row.innerHTML = '<button type="button"><span class="time"></span> <span class="gloss"></span> <span class="share"></span></button>';
+    row.querySelector(".time").textContent = `${one.start.toFixed(1)} to ${one.end.toFixed(1)} s`;
+    row.querySelector(".gloss").textContent = one.gloss;
+    row.querySelector(".share").textContent = one.confidence === null ? "" : `${Math.round(100 * one.confidence)} %`;
+    row.firstChild.addEventListener("click", () => {
+      at("video").currentTime = one.start;
+      mark(one);
+    });
+    return row;
+  });
+  function mark(current) {
+    segments.forEach((one, i) => rows[i].firstChild.setAttribute("aria-current", one === current));
+    if (current) showAnswers(current.top);
+  }
+  at("signs").replaceChildren(...rows);
+  at("video").ontimeupdate = segments.length
+    ? () => mark(segments.find((one) => one.start <= at("video").currentTime && at("video").currentTime < one.end))
+    : null;
+}
+
 function clear() {
   asked += 1;
   stopDrawing();
   if (stopCamera) stopCamera();
   showAnswers([]);
+  showSigns([]);
   at("facts").textContent = at("spoken").textContent = "";
   for (const shown of [at("video"), at("photo")]) {
     if (shown.src) URL.revokeObjectURL(shown.src);
@@ -117,9 +142,16 @@ function answered(told, playing, turnaround) {
     return;
   }
   const more = told.clips ? ` The first of ${told.clips.length} clips.` : "";
-  say(`${clip.decoded ? `Signed: ${clip.decoded.join(" ")}. ` : ""}Most likely:${more}`);
-  showAnswers(clip.top);
-  speak(clip.top, 0);
+  if (clip.segments) {
+    const count = clip.segments.length;
+    say(`${count ? `${count} ${count === 1 ? "sign" : "signs"}, one after the other:` : "Nothing signed was found."}${more}`);
+    showSigns(clip.segments);
+    at("spoken").textContent = clip.segments.map((one) => one.gloss).join(", ");
+  } else {
+    say(`${clip.decoded ? `Signed: ${clip.decoded.join(" ")}. ` : ""}Most likely:${more}`);
+    showAnswers(clip.top);
+    speak(clip.top, 0);
+  }
   const long = clip.seconds ? `, ${clip.seconds.toFixed(1)} s` : "";
   const note = clip.note ? ` ${clip.note}.` : "";
   at("facts").textContent = `${clip.frames} ${clip.frames === 1 ? "frame" : "frames"}${long}; answered in ${(turnaround / 1000).toFixed(1)} s.${note}`;
