@@ -125,9 +125,9 @@ class Answers:
             yield row
 
     def _is_continuous(self, landmarks: Landmarks) -> bool:
-        if self.wanted.continuous is not None or self.wanted.window:
-            return bool(self.wanted.continuous or self.wanted.window)
-        return continuous.is_long(self.bundle, landmarks)
+        if self.wanted.continuous is not None:
+            return self.wanted.continuous
+        return bool(self.wanted.window) or continuous.is_long(self.bundle, landmarks)
 
     def _segments(self, landmarks: Any) -> tuple[np.ndarray | None, dict] | RaysignError:
         """What `Predictor.each` gives, of a clip of several signs."""
