@@ -195,7 +195,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
     dropped = pa.concat_tables([made.dropped, pa.Table.from_pylist(failed, DROPPED)]).sort_by("id")
     rows = table.to_pylist()
     _require_training(made.directory, rows, failed)
-    trained = pa.array([row["id"] for row in rows if row["split"] == "train"])
+    trained = [row["id"] for row in rows if row["split"] == "train"]
     store.write_table(made.directory / "dropped.parquet", dropped)
     contents, sources = ([cell for note in notes for cell in note[name]] for name in ("contents", "sources"))
     return store.write_card(
@@ -219,7 +219,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         skeleton=asdict(made.skeleton),
         channels=list(made.channels),
         lengths=_lengths(table["frames"].to_numpy()),
-        landmark_lengths=_durations(given.filter(pc.is_in(given["id"], trained))),
+        landmark_lengths=_durations(given.filter(pc.field("id").isin(trained))),
     )
 
 

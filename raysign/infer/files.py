@@ -22,7 +22,7 @@ from raysign.schema import Landmarks
 
 TOGETHER = 64  # clips that are recognised at a time
 MANY = 300  # files from which on the answers are sought on all CPUs
-NO_PICTURE = {"overlay": None, "note": "landmarks have no picture to draw on"}
+NO_PICTURE = {"overlay": None, "note": "drawn are videos and images that are given as files"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, *, wanted: Want
     `overlay` is the film that was written of it, or None and a `note` why there is none. BundleError when the bundle
     cannot be loaded.
     """
-    answers = Answers(bundle_dir, wanted or Wanted(k))
+    answers = Answers(bundle_dir, wanted or Wanted(k), _folder(files))
     try:
         for file in files:
             yield from answers.rows(Path(file))
@@ -72,21 +72,32 @@ def predict_many(
         return
     settings = config.Ray()  # pyright: ignore[reportCallIssue]
     engine.connect(settings)
-    arguments = {"bundle_dir": Path(bundle_dir).absolute(), "wanted": wanted, "here": Path.cwd()}
+    arguments = {
+        "bundle_dir": Path(bundle_dir).absolute(),
+        "wanted": wanted,
+        "here": Path.cwd(),
+        "root": _folder(files),
+    }
     found = engine.stream(units, Worker, arguments, actors=engine.cpus(settings))
     for unit in counted(found, "predict", len(units), "file"):
         yield from json.loads(unit["rows"])
 
 
+def _folder(files: Sequence[Path]) -> Path:
+    """The deepest folder that all files lie in; the one that is given, of one."""
+    paths = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100 - pathlib keeps what .. takes back
+    return Path(os.path.commonpath([path if os.path.isdir(path) else path.parent for path in paths]))  # noqa: PTH112
+
+
 class Worker:
     """Answers one file after another in a process of its own; what Ray Data maps over the files.
 
-    here: the folder that relative paths start at.
+    here: the folder that relative paths start at. root: as of Answers.
     """
 
-    def __init__(self, bundle_dir: Path, wanted: Wanted, here: Path):
+    def __init__(self, bundle_dir: Path, wanted: Wanted, here: Path, root: Path):
         os.chdir(here)
-        self.answers = Answers(bundle_dir, wanted, shared=True)
+        self.answers = Answers(bundle_dir, wanted, root, shared=True)
 
     def __call__(self, unit: dict) -> dict:
         """The file's rows, as JSON."""
@@ -95,10 +106,10 @@ class Worker:
 
 
 class Answers:
-    """A bundle that answers files."""
+    """A bundle that answers files. root: the folder below which they lie, and their pictures below `wanted.overlay`."""
 
-    def __init__(self, bundle_dir: Path, wanted: Wanted, shared: bool = False):
-        self.bundle, self.wanted = ensembles.load(Path(bundle_dir)), wanted
+    def __init__(self, bundle_dir: Path, wanted: Wanted, root: Path, shared: bool = False):
+        self.bundle, self.wanted, self.root = ensembles.load(Path(bundle_dir)), wanted, root
         self.predictor, self.reader = predictor_of(self.bundle, "auto"), Reader(self.bundle, shared)
 
     def close(self) -> None:
@@ -121,7 +132,7 @@ class Answers:
             row = self._row(self._segments(landmarks) if is_long else next(whole))
             row = {"file": str(file), "clip": name, **row}
             if self.wanted.overlay and isinstance(landmarks, Landmarks) and not row["error"]:
-                row |= self._overlaid(file, Path(name), landmarks, row) if media else NO_PICTURE
+                row |= self._overlaid(Path(name), landmarks, row) if media else NO_PICTURE
             yield row
 
     def _is_continuous(self, landmarks: Landmarks) -> bool:
@@ -144,12 +155,12 @@ class Answers:
         likeliest = [] if probabilities is None else top(probabilities, self.bundle.labels, self.wanted.k)
         return {"top": likeliest, "error": None, **told}
 
-    def _overlaid(self, file: Path, media: Path, landmarks: Landmarks, row: dict) -> dict:
+    def _overlaid(self, media: Path, landmarks: Landmarks, row: dict) -> dict:
         """Draws the row on its video or image."""
         from raysign.infer import overlay
 
         assert self.wanted.overlay is not None
-        place = overlay.place(self.wanted.overlay, media, file if file.is_dir() else file.parent)
+        place = overlay.place(self.wanted.overlay, media, self.root)
         try:
             overlay.write(media, landmarks, row, place, self.bundle.config.extract.fps)
         except RaysignError as error:
