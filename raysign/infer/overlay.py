@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from raysign import store
-from raysign.errors import ClipError, ConfigError
+from raysign.errors import ConfigError
 from raysign.extract import frames
 from raysign.infer.activity import FPS
 from raysign.report import words
@@ -79,7 +79,7 @@ def _film(media: Path, painter: "Painter", out: Path, fps: float | None) -> None
 
     video, last = frames.Video(str(media)), painter.landmarks.values.shape[1] - 1
     with av.open(str(out), "w") as container:
-        rate = Fraction(_rate(media)).limit_denominator(1001)
+        rate = Fraction(painter.fps).limit_denominator(1001)
         stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
         stream.codec_context.time_base = Fraction(1, CLOCK)
         for number, (seconds, pixels) in enumerate(video):
@@ -95,18 +95,6 @@ def _film(media: Path, painter: "Painter", out: Path, fps: float | None) -> None
             frame.pts, frame.time_base = round(elapsed * CLOCK), Fraction(1, CLOCK)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-
-
-def _rate(media: Path) -> float:
-    """Frames a second as the video says; 25 when it does not."""
-    import av
-    from av.error import FFmpegError
-
-    try:
-        with av.open(str(media), options={"protocol_whitelist": "file"}) as container:
-            return float(container.streams.video[0].average_rate or 25)
-    except (FFmpegError, OSError, ValueError, IndexError) as error:
-        raise ClipError(f"{media}: not readable as a video ({type(error).__name__})") from None
 
 
 class Painter:
