@@ -168,6 +168,19 @@ def test_a_bundle_of_sequences_tells_the_sequence_of_each_stretch():
     assert all(one["gloss"] == " ".join(one["decoded"]) for one in found)
 
 
+@pytest.mark.parametrize("fps", [np.nan, np.inf, -1.0])
+def test_a_rate_that_is_none_is_as_if_not_told(recogniser, fps):
+    clip, _, _ = signed(1, count=2)
+    strange, untold = (continuous.segments(recogniser, replace(clip, fps=rate), 1.5) for rate in (fps, 0.0))
+    assert strange == untold != []
+
+
+def test_a_clip_without_frames_says_so(recogniser):
+    clip, _, _ = signed(1, count=1)
+    with pytest.raises(ClipError):
+        continuous.segments(recogniser, continuous.cut(clip, 0, 0))
+
+
 def test_a_clip_of_which_no_part_can_be_used_says_why():
     tree = settings("prepare.min_frames=500")
     network = build(tree, SKELETON, CHANNELS, Labels(LABELS)).eval()

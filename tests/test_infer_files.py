@@ -12,10 +12,10 @@ from made_bundles import CHANNELS, LABELS, SKELETON, settings
 
 from raysign import config, schema, store
 from raysign.clips import form
-from raysign.errors import RaysignError
+from raysign.errors import ClipError, RaysignError
 from raysign.extract import index
 from raysign.infer import overlay
-from raysign.infer.files import Wanted, Worker, _folder, predict, predict_many
+from raysign.infer.files import Wanted, Worker, _folder, _gathered, predict, predict_many
 from raysign.infer.predictor import Predictor, top
 from raysign.infer.reader import Reader, unlike
 from raysign.kinds import kind_module
@@ -97,6 +97,15 @@ def test_of_a_folder_of_landmarks_only_its_clips_are_answered(bundle_dir, landma
     rows = list(predict(bundle_dir, [landmarks_dir]))
     assert len(rows) == len({row["clip"] for row in rows})
     assert not any("found a table" in (row["error"] or "") for row in rows)
+
+
+def test_clips_are_answered_in_groups_that_memory_bears():
+    values = np.empty((1, 10_000, 0, 3), np.float32)
+    long, bad = schema.Landmarks(values, values[..., 0], "no_points"), ClipError("bad")
+    clips = [*[("long", long)] * 5, *[("bad", bad)] * 100]
+    groups = list(_gathered(iter(clips)))
+    assert [clip for group in groups for clip in group] == clips
+    assert [len(group) for group in groups] == [2, 2, 64, 37]
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 
 from raysign.errors import ClipError, RaysignError
-from raysign.infer.activity import FPS, stretches
+from raysign.infer.activity import rate, stretches
 from raysign.infer.ensemble import AnyPredictor
 from raysign.infer.predictor import Predictor, top
 from raysign.learn.ensemble import AnyBundle
@@ -41,7 +41,7 @@ class Lengths:
 
 def lengths(bundle: AnyBundle, landmarks: Landmarks, window: float | None = None) -> Lengths | None:
     """How long signs are in these landmarks; None when neither `window` (seconds) nor the bundle's card tells."""
-    fps, told = landmarks.fps or FPS, bundle.card.get("landmark_lengths") or {}
+    fps, told = rate(landmarks), bundle.card.get("landmark_lengths") or {}
     if window:
         return Lengths(window * fps / 2, window * fps, window * fps, window * fps)
     timed = told.get("seconds") if landmarks.fps else None
@@ -66,7 +66,7 @@ def segments(predictor: AnyPredictor, landmarks: Landmarks, window: float | None
     """
     size = lengths(predictor.bundle, landmarks, window) or lengths(predictor.bundle, landmarks, SECONDS)
     assert size is not None
-    fps, found, failed = landmarks.fps or FPS, [], None
+    fps, found, failed = rate(landmarks), [], None
     for start, stop in stretches(landmarks, SHORT * size.short / fps):
         try:
             pieces = _of_stretch(predictor, landmarks, start, stop, size)

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from raysign.learn import ensemble as ensembles
 from raysign.pace import counted
 from raysign.schema import Landmarks
 
-TOGETHER = 64  # clips that are recognised at a time
+TOGETHER, FRAMES = 64, 16384  # clips, and frames of them, from which on they are recognised
 MANY = 300  # files from which on the answers are sought on all CPUs
 NO_PICTURE = {"overlay": None, "note": "drawn are videos and images that are given as files"}
 
@@ -105,6 +105,19 @@ class Worker:
         return {"part": unit["part"], "rows": json.dumps(list(rows))}
 
 
+def _gathered(clips: Iterator[Found]) -> Iterator[list[Found]]:
+    """Clips in groups: few long ones or many short ones, as many as memory bears."""
+    some: list[Found] = []
+    for clip in clips:
+        some.append(clip)
+        frames = sum(one.values.shape[1] for _, one in some if isinstance(one, Landmarks))
+        if len(some) == TOGETHER or frames >= FRAMES:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
 class Answers:
     """A bundle that answers files. root: the folder below which they lie, and their pictures below `wanted.overlay`."""
 
@@ -121,8 +134,7 @@ class Answers:
         for media, alike in groupby(self.reader.parts(file) if parts is None else parts, is_media):
             # a video is seconds of work and told at once; of landmark files many are asked together
             for group in ([part] for part in alike) if media else [alike]:
-                clips = chain.from_iterable(map(self.reader.read, group))
-                while some := list(islice(clips, TOGETHER)):
+                for some in _gathered(chain.from_iterable(map(self.reader.read, group))):
                     yield from self._rows(file, some, media)
 
     def _rows(self, file: Path, found: Sequence[Found], media: bool) -> Iterator[dict]:

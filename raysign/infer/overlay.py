@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from raysign import store
 from raysign.errors import ConfigError
 from raysign.extract import frames
-from raysign.infer.activity import FPS
+from raysign.infer.activity import rate
 from raysign.report import words
 from raysign.report.plots import font_file
 from raysign.schema import Landmarks
@@ -101,7 +101,7 @@ class Painter:
     """Draws the frames of one clip. landmarks: places in image units. row: of infer.files."""
 
     def __init__(self, landmarks: Landmarks, row: dict):
-        self.landmarks, self.row, self.fps = landmarks, row, landmarks.fps or FPS
+        self.landmarks, self.row, self.fps = landmarks, row, rate(landmarks)
         skeleton = layout(landmarks.layout)
         sides, face = skeleton.sides, skeleton.slices.get("face", slice(0, 0))
         self.strokes: dict[tuple[str, bool], list[tuple[int, int]]] = {}  # (side, whether fine) -> bones
