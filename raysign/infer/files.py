@@ -20,7 +20,7 @@ from raysign.learn import ensemble as ensembles
 from raysign.pace import counted
 from raysign.schema import Landmarks
 
-TOGETHER, FRAMES = 64, 16384  # clips, and frames of them, from which on they are recognised
+TOGETHER, FRAMES = 64, 16384  # clips that are recognised at a time; fewer when they have so many frames
 MANY = 300  # files from which on the answers are sought on all CPUs
 NO_PICTURE = {"overlay": None, "note": "drawn are videos and images that are given as files"}
 
@@ -84,8 +84,8 @@ def predict_many(
 
 
 def _folder(files: Sequence[Path]) -> Path:
-    """The deepest folder that all files lie in; the one that is given, of one."""
-    paths = [Path(os.path.abspath(file)) for file in files]  # noqa: PTH100 - pathlib keeps what .. takes back
+    """The deepest folder that all files lie in; the one that is given, of one; the working folder, of none."""
+    paths = [Path(os.path.abspath(file)) for file in files or ["."]]  # noqa: PTH100 - pathlib keeps what .. takes back
     return Path(os.path.commonpath([path if os.path.isdir(path) else path.parent for path in paths]))  # noqa: PTH112
 
 

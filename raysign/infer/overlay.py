@@ -79,8 +79,8 @@ def _film(media: Path, painter: "Painter", out: Path, fps: float | None) -> None
 
     video, last = frames.Video(str(media)), painter.landmarks.values.shape[1] - 1
     with av.open(str(out), "w") as container:
-        rate = Fraction(painter.fps).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        about = {"rate": Fraction(painter.fps).limit_denominator(1001), "options": {"crf": "20", "preset": "veryfast"}}
+        stream = container.add_stream("libx264", **about)
         stream.codec_context.time_base = Fraction(1, CLOCK)
         for number, (seconds, pixels) in enumerate(video):
             if number == 0:
