@@ -338,4 +338,4 @@ def border_visibility(xy: np.ndarray) -> np.ndarray:
     """
     x, y = xy[..., 0], xy[..., 1]  # two long steps instead of many of two numbers
     inside = np.minimum(np.minimum(x, 1.0 - x), np.minimum(y, 1.0 - y))
-    return np.clip(inside * 10.0, 0.0, 1.0).astype(np.float32)
+    return (np.clip(inside, 0.0, 0.1) * 10.0).astype(np.float32)  # clipped first: places may be as far as numbers go

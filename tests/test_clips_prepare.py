@@ -194,6 +194,15 @@ def test_landmarks_that_no_recipe_can_use_are_refused_before_any_work(tmp_path):
         make(tmp_path)
 
 
+def test_the_card_tells_how_long_the_clips_were_that_train_and_no_others(tmp_path):
+    splits = [("train", "train", "val", "test")[number // 3 % 4] for number in range(24)]
+    rows = [row(number, clip(number, 10 if name == "train" else 50), split=name) for number, name in enumerate(splits)]
+    unlabelled, bad = row(24, clip(24, 900), gloss=()), row(25, "no such file")
+    landmarks(tmp_path, [*rows, unlabelled, bad])
+    _, card = make(tmp_path, "split.kind=given", "prepare.max_frames=5")
+    assert set(card["landmark_lengths"]["frames"].values()) == {10}
+
+
 def test_the_card_tells_how_long_the_landmarks_were_in_seconds_where_their_rate_is_known():
     frames, fps = [30, 60, 90], [30.0, 30.0, 0.0]
     good = pa.table({"frames": pa.array(frames, pa.int32()), "fps": pa.array(fps, pa.float32())})

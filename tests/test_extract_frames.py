@@ -18,11 +18,11 @@ BLUE, RATE = 2, 30
 
 
 def write(
-    path: Path, frames: int = 30, size=(64, 48), codec="libx264", pixels="yuv420p", turn=None, times=None
+    path: Path, frames: int = 30, size=(64, 48), codec="libx264", pixels="yuv420p", turn=None, times=None, told=RATE
 ) -> Path:
     """A video whose upper left quarter is blue and whose frame k has a lower half of grey 2 k."""
     with av.open(str(path), "w") as container:
-        stream: Any = container.add_stream(codec, rate=RATE)
+        stream: Any = container.add_stream(codec, rate=told)
         stream.width, stream.height, stream.pix_fmt, stream.gop_size = *size, pixels, 10
         if codec == "libx264":
             stream.options = {"qp": "4"}
@@ -99,6 +99,13 @@ def test_a_cut_in_frames_counts_from_one_and_holds_both_ends(tmp_path):
     path = str(write(tmp_path / "a.mp4", 30))
     assert numbers(Video(path, first=1, last=3)) == [0, 1, 2]
     assert numbers(Video(path, first=29)) == [28, 29]
+
+
+@pytest.mark.parametrize(("told", "frames", "fps"), [(1000, 40, RATE), (RATE, 40, RATE), (1000, 1, 1000)])
+def test_a_file_that_tells_another_rate_than_its_frames_have_is_not_believed(tmp_path, told, frames, fps):
+    video = Video(str(write(tmp_path / "browser.webm", frames, codec="libvpx", told=told)))
+    assert len(list(video)) == frames
+    assert video.fps == pytest.approx(fps, rel=0.01)
 
 
 @pytest.mark.parametrize("fps", [7, 15, 29.97, 30, 60])

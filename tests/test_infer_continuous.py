@@ -149,7 +149,7 @@ def test_a_clip_is_answered_as_one_unless_it_is_much_longer_than_those_of_traini
     new, before = answers("bundle"), answers("old")
     assert new[1] == before[1] and "segments" not in new[1]  # to the last bit
     assert len(new[0]["segments"]) == 8 and new[0]["top"] == [] and "segments" not in before[0]
-    assert answers("bundle", continuous=False) == before
+    assert answers("bundle", continuous=False) == answers("bundle", continuous=False, window=1.5) == before
     assert all("segments" in row for row in answers("old", continuous=True))
     assert all("segments" in row for row in answers("old", window=1.5))
 
@@ -166,6 +166,19 @@ def test_a_bundle_of_sequences_tells_the_sequence_of_each_stretch():
         wanted += [told["decoded"]] if told["decoded"] else []
     assert wanted and [one["decoded"] for one in found] == wanted
     assert all(one["gloss"] == " ".join(one["decoded"]) for one in found)
+
+
+@pytest.mark.parametrize("fps", [np.nan, np.inf, -1.0])
+def test_a_rate_that_is_none_is_as_if_not_told(recogniser, fps):
+    clip, _, _ = signed(1, count=2)
+    strange, untold = (continuous.segments(recogniser, replace(clip, fps=rate), 1.5) for rate in (fps, 0.0))
+    assert strange == untold != []
+
+
+def test_a_clip_without_frames_says_so(recogniser):
+    clip, _, _ = signed(1, count=1)
+    with pytest.raises(ClipError):
+        continuous.segments(recogniser, continuous.cut(clip, 0, 0))
 
 
 def test_a_clip_of_which_no_part_can_be_used_says_why():

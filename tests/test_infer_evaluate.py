@@ -10,6 +10,7 @@ from made_bundles import CHANNELS, LABELS, SKELETON, prepared, untrained
 
 from raysign import schema, store
 from raysign.errors import BundleError, StoreError
+from raysign.infer import about
 from raysign.infer.evaluate import card_with, evaluate
 from raysign.learn import bundle as bundles
 from raysign.learn.labels import Labels
@@ -35,6 +36,16 @@ def test_evaluation_scores_each_clip_of_the_split_once(bundle_dir, clips_dir, tm
     assert json.loads((tmp_path / "metrics.json").read_text()) == found
     assert "tiny on test clips" in (tmp_path / "report.html").read_text(encoding="utf-8")
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [(("ann", "bo"), "2"), (("ann", "unknown"), "1 and unknown"), (("unknown",), "unknown")]
+)
+def test_signers_who_are_not_known_are_not_counted_as_one(clips_dir, names, told):
+    card = store.read_json(clips_dir / "card.json")
+    counts = {**card["counts"], "split": {"test": 5}, "signer": {name: {"test": 1} for name in names}}
+    (row,) = about.data({**card, "counts": counts})["splits"]
+    assert row["signers"] == told
 
 
 def test_evaluation_leaves_text_pictures_and_scores_that_say_what_the_predictions_say(evaluation):

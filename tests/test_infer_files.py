@@ -12,9 +12,10 @@ from made_bundles import CHANNELS, LABELS, SKELETON, settings
 
 from raysign import config, schema, store
 from raysign.clips import form
-from raysign.errors import RaysignError
+from raysign.errors import ClipError, RaysignError
 from raysign.extract import index
-from raysign.infer.files import Wanted, Worker, predict, predict_many
+from raysign.infer import overlay
+from raysign.infer.files import Wanted, Worker, _folder, _gathered, predict, predict_many
 from raysign.infer.predictor import Predictor, top
 from raysign.infer.reader import Reader, unlike
 from raysign.kinds import kind_module
@@ -96,6 +97,27 @@ def test_of_a_folder_of_landmarks_only_its_clips_are_answered(bundle_dir, landma
     rows = list(predict(bundle_dir, [landmarks_dir]))
     assert len(rows) == len({row["clip"] for row in rows})
     assert not any("found a table" in (row["error"] or "") for row in rows)
+
+
+def test_clips_are_answered_in_groups_that_memory_bears():
+    values = np.empty((1, 10_000, 0, 3), np.float32)
+    long, bad = schema.Landmarks(values, values[..., 0], "no_points"), ClipError("bad")
+    clips = [*[("long", long)] * 5, *[("bad", bad)] * 100]
+    groups = list(_gathered(iter(clips)))
+    assert [clip for group in groups for clip in group] == clips
+    assert [len(group) for group in groups] == [2, 2, 64, 37]
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    files = [Path(name) for name in ("x/a.mp4", "y/a.mp4", "photos", "x/../z/a.mp4")]
+    root = _folder(files)
+    media = [files[0], files[1].absolute(), files[2] / "a.mp4", files[3]]
+    assert [overlay.place(Path("out"), one, root) for one in media] == [
+        Path("out") / name for name in ("x/a.mp4", "y/a.mp4", "photos/a.mp4", "z/a.mp4")
+    ]
+    assert _folder([files[2]]) == tmp_path / "photos"
 
 
 def test_an_npz_is_read_as_those_of_training_were(tmp_path, bundle, caplog):
@@ -243,7 +265,7 @@ def test_a_worker_answers_a_file_as_it_is_answered_here(bundle_dir, landmarks_di
     monkeypatch.chdir(landmarks_dir.parent)
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 torn")
     files = [Path(landmarks_dir.name), tmp_path / "torn.parquet"]
-    worker = Worker(bundle_dir, Wanted(), landmarks_dir.parent)
+    worker = Worker(bundle_dir, Wanted(), landmarks_dir.parent, landmarks_dir.parent)
     units = [{"file": str(file), "part": str(part)} for file in files for part in worker.answers.reader.parts(file)]
     rows = [row for unit in units for row in json.loads(worker(unit)["rows"])]
     assert rows == json.loads(json.dumps(list(predict(bundle_dir, files))))

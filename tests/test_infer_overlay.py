@@ -61,9 +61,9 @@ def test_what_is_not_seen_is_not_drawn_and_an_answer_is():
     picture = np.full((240, 320, 3), GREY, np.uint8)
     values = np.full((1, 1, 75, 4), np.nan, np.float32)
     nobody = Landmarks(values[..., :3], values[..., 3], "holistic_75")
-    overlay.Painter(nobody, row(top=[])).paint(picture, 0, 0.0)
+    overlay.Painter(nobody, row(top=[])).paint(picture, 0)
     assert (picture == GREY).all()
-    overlay.Painter(nobody, row()).paint(picture, 0, 0.0)
+    overlay.Painter(nobody, row()).paint(picture, 0)
     changed = (picture != GREY).any(-1)
     assert changed[:80].any() and not changed[150:].any()
 
@@ -71,7 +71,7 @@ def test_what_is_not_seen_is_not_drawn_and_an_answer_is():
 def test_a_bar_is_as_long_as_its_probability():
     def blue(share):
         picture = np.full((480, 640, 3), GREY, np.uint8)
-        overlay.Painter(seen(1), row(top=[("", share)])).paint(picture, 0, 0.0)
+        overlay.Painter(seen(1), row(top=[("", share)])).paint(picture, 0)
         line = picture[18].astype(int)  # above the number
         return int((line[:, 2] - line[:, 0] > 80).sum())
 
@@ -88,6 +88,16 @@ def test_of_several_signs_each_is_told_in_its_time(tmp_path):
     panel = [(np.abs(corner - GREY) > 40).mean() for corner in corners]
     assert min(panel[1:7]) > 0.5 and min(panel[16:]) > 0.5
     assert max(panel[8:14]) < 0.2
+
+
+def test_signs_are_told_over_their_own_frames_where_the_rate_changes(tmp_path):
+    times = [*range(10), *range(12, 32, 2)]  # the second half at half the rate; segments count frames
+    video = film(tmp_path / "a.mkv", (320, 240), times=times)
+    row_of = row(top=[], segments=[{"start": 0.6, "end": 0.68, "gloss": "hello", "confidence": 0.9, "top": TOP}])
+    overlay.write(video, seen(), row_of, tmp_path / "b.mp4")
+    corners = [pixels[10:40, 10:90].astype(int) for _, pixels in pictures(tmp_path / "b.mp4")]
+    shown = [(np.abs(corner - GREY) > 40).mean() > 0.5 for corner in corners]
+    assert [i for i, panel in enumerate(shown) if panel] == [15, 16]
 
 
 def test_landmarks_of_another_rate_follow_the_videos_time(tmp_path):
@@ -120,5 +130,7 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
 
 def test_pictures_of_several_files_lie_in_a_folder_each_by_its_name():
     root = Path("videos")
-    places = [overlay.place(Path("out"), root / name, root) for name in ("x/a.mp4", "x/a.mov", "a.jpg", "b.bmp")]
+    places = [
+        overlay.place(Path("out"), root / name, root.absolute()) for name in ("x/a.mp4", "x/a.mov", "a.jpg", "b.bmp")
+    ]
     assert places == [Path("out") / name for name in ("x/a.mp4", "x/a.mov.mp4", "a.jpg", "b.bmp.png")]

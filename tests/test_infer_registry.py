@@ -48,7 +48,7 @@ mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model(sys.argv[2])
 rows = pyarrow.parquet.read_table(sys.argv[3], filters=pyarrow.compute.field("error").is_null()).to_pandas()
 import raysign
-answers = model.predict(rows, params={{"top": 0}})
+answers = model.predict(rows, params={{"top": -1}})
 print(answers.assign(code=raysign.__file__).to_json(orient="records", double_precision=15))
 """
 

@@ -15,7 +15,7 @@ from raysign.kinds import kind_module
 from raysign.report import drawing, show
 from raysign.report.drawing import COLOURS, View
 from raysign.schema import Landmarks
-from raysign.skeleton import LAYOUTS, LEFT_WRIST, RIGHT_WRIST, Skeleton
+from raysign.skeleton import LAYOUTS, LEFT_WRIST, RIGHT_WRIST, Skeleton, text_of
 from raysign.sources import synthetic
 
 ROOM_OF_LEGEND = 60  # pixels at the foot of a strip
@@ -144,6 +144,17 @@ def test_a_body_that_its_recipe_sets_upright_is_drawn_upright():
         drawn = view.points()[0, 0]
         assert drawn[names["head"], 1] < drawn[names["left_shoulder"], 1] < drawn[0, 1]
         assert np.ptp(drawn[:, 1]) > 0.9
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_declared_skeleton_stands_on_its_feet_whichever_way_y_grows(sign):
+    declared = Skeleton("mine", (("body", 3),), ((0, 1), (1, 2)), names=(("foot", 0), ("hips", 1), ("head", 2)))
+    values = np.zeros((1, 4, 3, 3), np.float32)
+    values[..., 1] = np.array([0.1, 0.5, 0.9]) * sign
+    clip = Landmarks(values, np.ones((1, 4, 3), np.float32), text_of(declared))
+    for view in show.views(clip, settings("prepare.kind=centered", "prepare.centre=hips")):
+        drawn = view.points()[0, 0, :, 1]
+        assert drawn[2] < drawn[1] < drawn[0]
 
 
 def test_a_clip_that_cannot_be_prepared_is_drawn_raw_with_the_reason():

@@ -78,6 +78,8 @@ def test_an_unknown_layout_is_answered_with_the_nearest():
 def test_border_visibility_falls_from_a_tenth_inside_to_the_border():
     seen = skeleton.border_visibility(np.array([[0.5, 0.5], [0.05, 0.5], [0.0, 0.5], [1.2, 0.5], [np.nan, 0.5]]))
     assert np.allclose(seen, [1, 0.5, 0, 0, np.nan], equal_nan=True)
+    far = np.finfo(np.float32).max
+    assert not skeleton.border_visibility(np.array([[far, 0.5], [0.5, -far]], np.float32)).any()  # and no overflow
 
 
 @every

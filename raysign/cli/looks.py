@@ -40,7 +40,9 @@ def validate(config: tuple[str, ...], strict: bool):
     help="without --clip: of how many glosses to draw a clip",
 )
 @click.option("--out", type=click.Path(path_type=Path), help=".png, .gif or .mp4; default: a .png beside the stages")
-@click.option("--upwards", is_flag=True, help="y grows upwards, as places in metres do; known of NTU's skeletons")
+@click.option(
+    "--upwards", is_flag=True, help="y grows upwards, as places in metres do; known where head and hips are named"
+)
 @plain_errors
 def show(config: tuple[str, ...], clips: tuple[str, ...], count: int, out: Path | None, upwards: bool):
     """Draw clips raw, prepared and augmented: frames side by side (.png) or a film (.gif, .mp4).

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from filelock import FileLock
 
 from raysign import config, remote, schema, store
@@ -188,12 +189,13 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
     Raises StoreError when the recipe left no clip to train on, or none of a gloss that is validated or tested on.
     """
     table = store.read_columns(made.directory, *_WHO, "frames")
-    given = store.read_columns(landmarks_dir, "extractor", "frames", "fps", "error")
+    given = store.read_columns(landmarks_dir, "id", "extractor", "frames", "fps")
     notes = [json.loads(store.metadata(path)[_NOTE]) for path in store.shards(made.directory)]
     failed = [row for note in notes for row in note["dropped"]]
     dropped = pa.concat_tables([made.dropped, pa.Table.from_pylist(failed, DROPPED)]).sort_by("id")
     rows = table.to_pylist()
     _require_training(made.directory, rows, failed)
+    trained = [row["id"] for row in rows if row["split"] == "train"]
     store.write_table(made.directory / "dropped.parquet", dropped)
     contents, sources = ([cell for note in notes for cell in note[name]] for name in ("contents", "sources"))
     return store.write_card(
@@ -217,7 +219,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         skeleton=asdict(made.skeleton),
         channels=list(made.channels),
         lengths=_lengths(table["frames"].to_numpy()),
-        landmark_lengths=_durations(given.filter(given["error"].is_null())),
+        landmark_lengths=_durations(given.filter(pc.field("id").isin(trained))),
     )
 
 
@@ -256,9 +258,9 @@ def _lengths(frames: np.ndarray) -> dict:
     return {name: int(np.percentile(frames, mark)) for name, mark in _MARKS.items()}
 
 
-def _durations(good: pa.Table) -> dict:
+def _durations(landmarks: pa.Table) -> dict:
     """The same of landmarks, before the recipe changes their rate or length; and in seconds, where that is known."""
-    frames, fps = good["frames"].to_numpy(), good["fps"].fill_null(0).to_numpy()
+    frames, fps = landmarks["frames"].to_numpy(), landmarks["fps"].fill_null(0).to_numpy()
     seconds, told = frames[fps > 0] / fps[fps > 0], {"frames": _lengths(frames)}
     if len(seconds):
         told["seconds"] = {name: round(float(np.percentile(seconds, mark)), 3) for name, mark in _MARKS.items()}

@@ -17,6 +17,7 @@ from raysign.sources._media import IMAGE_SUFFIXES
 
 _LOG = logging.getLogger(__name__)
 _SEEK_FROM_S = 2.0  # a cut that starts earlier is reached sooner by decoding than by seeking
+_WRONG = 1.5  # times another rate than its frames have is no rate of a file
 _EARLY = 1e-4  # seconds; a time written with a few decimals still names the frame it was read from
 
 
@@ -94,13 +95,14 @@ class Video:
         if self.fps:
             frames, rate = resampled(frames, self.fps, 1 / rate if rate else 1 / self.fps), self.fps
         size = matrix = None
+        began = seconds = number = 0
         for number, (seconds, frame) in enumerate(frames, 1):
             self.limits.check(self.path, frame.width, frame.height, number, seconds)
             if size is None or matrix is None:
                 # of the first frame only: asking a frame for side data ties it into a cycle that outlives its use
-                size, matrix = (frame.width, frame.height), display_matrix(frame)
+                size, matrix, began = (frame.width, frame.height), display_matrix(frame), seconds
             yield seconds, upright(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]), matrix)
-        self.fps = rate
+        self.fps = self.fps or _rate(rate, number - 1, seconds - began)
         if size is None:
             cut = (self.start, self.end, self.first, self.last) != (0.0, None, 1, None)
             raise ClipError(f"{self.path}: {self.note or 'no frames'}{' in this cut of it' if cut else ''}")
@@ -161,6 +163,12 @@ class Video:
                 return
             before = max(seconds - self.start, before + 1e-6)
             yield before, frame
+
+
+def _rate(told: float, steps: int, seconds: float) -> float:
+    """Frames a second as the file tells, unless its frames come at quite another rate: browsers write 1000."""
+    came = steps / seconds if seconds > 0 else told
+    return told if came / _WRONG <= told <= came * _WRONG else came
 
 
 def resampled(frames: Iterator[tuple[float, Any]], fps: float, interval: float) -> Iterator[tuple[float, Any]]:

@@ -59,7 +59,7 @@ def data(card: dict) -> dict:
         if split in counts.get("split", {})
     }
     splits = [
-        {"split": split, "clips": counts["split"][split], "signers": len(signers), "glosses": len(glosses),
+        {"split": split, "clips": counts["split"][split], "signers": _known(signers), "glosses": len(glosses),
          "fewest": min(glosses.values())}
         for split, (signers, glosses) in of_each.items()
     ]  # fmt: skip
@@ -73,6 +73,14 @@ def data(card: dict) -> dict:
         ("from", _source(card)),
     ]
     return {"splits": splits, "facts": [(name, value) for name, value in rows if value]}
+
+
+def _known(signers: dict[str, int]) -> str:
+    """How many signers there are, and whether clips do not say whose they are."""
+    known = len(signers.keys() - {"unknown"})
+    if "unknown" not in signers:
+        return str(known)
+    return f"{known} and unknown" if known else "unknown"
 
 
 def _of(card: dict, column: str, split: str) -> dict[str, int]:

@@ -18,13 +18,18 @@ LOW = 1.3  # shoulder widths below the shoulders, where hands rest
 SURE = 0.5  # visibility from which a wrist without a hand counts as in view
 
 
+def rate(landmarks: Landmarks) -> float:
+    """Frames a second; FPS where the landmarks do not tell."""
+    return landmarks.fps if 0 < landmarks.fps < np.inf else FPS
+
+
 def stretches(landmarks: Landmarks, shortest: float = 0.0) -> list[tuple[int, int]]:
-    """[start, stop) frames of each stretch of signing, in order and apart; the whole clip where there are no points.
+    """[start, stop) frames of each stretch of signing, in order and apart; the whole clip where it has no points.
 
     shortest: seconds; what is shorter is no sign.
     """
-    frames, fps = landmarks.values.shape[1], landmarks.fps or FPS
-    if not landmarks.values.shape[2]:
+    frames, fps = landmarks.values.shape[1], rate(landmarks)
+    if not landmarks.values.size:
         return [(0, frames)]
     level, signing = energy(landmarks)
     for start, stop in runs(level > STILL):
@@ -55,7 +60,7 @@ def energy(landmarks: Landmarks) -> tuple[np.ndarray, np.ndarray]:
     """(T,) float64: how fast the faster raised hand of anyone moves, as a share of the clip's fast movements; and (T,)
     bool: whether a hand is raised. One that hangs or is out of view is not.
     """
-    skeleton, fps = layout(landmarks.layout), landmarks.fps or FPS
+    skeleton, fps = layout(landmarks.layout), rate(landmarks)
     tall = landmarks.height / landmarks.width if landmarks.width and landmarks.height else 1.0
     reach = max(1, round(SMOOTH * fps))
     xy = landmarks.values[..., :2].astype(float) * [1.0, tall]

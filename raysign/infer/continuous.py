@@ -5,14 +5,14 @@ short and as long as training clips are; those that divide it into signs of whic
 time, are what is told. A bundle that tells sequences by itself is asked for the sequence of each stretch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from raysign.errors import ClipError, RaysignError
-from raysign.infer.activity import FPS, stretches
+from raysign.infer.activity import rate, stretches
 from raysign.infer.ensemble import AnyPredictor
 from raysign.infer.predictor import Predictor, top
 from raysign.learn.ensemble import AnyBundle
@@ -41,7 +41,7 @@ class Lengths:
 
 def lengths(bundle: AnyBundle, landmarks: Landmarks, window: float | None = None) -> Lengths | None:
     """How long signs are in these landmarks; None when neither `window` (seconds) nor the bundle's card tells."""
-    fps, told = landmarks.fps or FPS, bundle.card.get("landmark_lengths") or {}
+    fps, told = rate(landmarks), bundle.card.get("landmark_lengths") or {}
     if window:
         return Lengths(window * fps / 2, window * fps, window * fps, window * fps)
     timed = told.get("seconds") if landmarks.fps else None
@@ -66,7 +66,7 @@ def segments(predictor: AnyPredictor, landmarks: Landmarks, window: float | None
     """
     size = lengths(predictor.bundle, landmarks, window) or lengths(predictor.bundle, landmarks, SECONDS)
     assert size is not None
-    fps, found, failed = landmarks.fps or FPS, [], None
+    fps, found, failed = rate(landmarks), [], None
     for start, stop in stretches(landmarks, SHORT * size.short / fps):
         try:
             pieces = _of_stretch(predictor, landmarks, start, stop, size)
@@ -90,14 +90,14 @@ Piece = tuple[int, int, np.ndarray, dict]  # first frame, frame after the last, 
 def _of_stretch(predictor: AnyPredictor, landmarks: Landmarks, start: int, stop: int, size: Lengths) -> list[Piece]:
     """One sign, or the division into signs of which the recogniser is surest."""
     if stop - start <= max(WHOLE * size.long, 2 * size.short) or _tells_sequences(predictor):
-        return _asked(predictor, landmarks, [(start, stop)])
+        return list(_asked(predictor, landmarks, [(start, stop)]))
     step = max(1, round(size.middle / STEPS))
     marks = [*range(start, stop - step // 2, step), stop]
     least, most = (max(1, round(frames / step)) for frames in (size.short, size.long))
     windows = [pair for length in range(least, most + 1) for pair in zip(marks, marks[length:], strict=False)]
-    found = {(a, b): (a, b, shares, told) for a, b, shares, told in _asked(predictor, landmarks, windows)}
-    scores = {place: float(np.log(shares.max())) for place, (_, _, shares, _) in found.items()}
-    return [found[place] for place in surest(marks, scores)]
+    # of each window one number is kept, and the few that are told are asked again: there may be many times more
+    scores = {(a, b): float(np.log(shares.max())) for a, b, shares, _ in _asked(predictor, landmarks, windows)}
+    return list(_asked(predictor, landmarks, surest(marks, scores)))
 
 
 def surest(marks: Sequence[int], scores: dict[tuple[int, int], float]) -> list[tuple[int, int]]:
@@ -128,12 +128,12 @@ def _tells_sequences(predictor: AnyPredictor) -> bool:
     return "wer" in predictor.network.task.METRICS  # what is scored by wrong words tells them by itself
 
 
-def _asked(predictor: AnyPredictor, landmarks: Landmarks, cuts: Sequence[tuple[int, int]]) -> list[Piece]:
+def _asked(predictor: AnyPredictor, landmarks: Landmarks, cuts: Sequence[tuple[int, int]]) -> Iterator[Piece]:
     """The answers for parts of a clip; those of which the recipe can make no clip are left out.
 
-    ClipError when it can of none of them.
+    ClipError, at the end, when it can of none of them.
     """
-    found, failed = [], None
+    found, failed = False, None
     for first in range(0, len(cuts), TOGETHER):
         some = cuts[first : first + TOGETHER]
         for (start, stop), answer in zip(some, predictor.each([cut(landmarks, *one) for one in some]), strict=True):
@@ -142,10 +142,10 @@ def _asked(predictor: AnyPredictor, landmarks: Landmarks, cuts: Sequence[tuple[i
             elif isinstance(answer, RaysignError):
                 raise answer  # no fault of this part: all others fail too
             else:
-                found.append((start, stop, *answer))
+                found = True
+                yield start, stop, *answer
     if failed and not found:
         raise failed
-    return found
 
 
 def cut(landmarks: Landmarks, start: int, stop: int) -> Landmarks:

@@ -62,6 +62,7 @@ def evaluate(
         epochs=about.epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip
     text = results.text(table, bundle.labels, figures, title)
+    store.unlink(out_dir / "metrics.json")  # of an earlier one: it says of which clips the predictions are
     store.write_table(out_dir / "predictions.parquet", table)
     for name in set(results.PICTURES) - set(pictures):  # of another bundle that was scored here
         store.unlink(out_dir / name)

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from raysign.learn import ensemble as ensembles
 from raysign.pace import counted
 from raysign.schema import Landmarks
 
-TOGETHER = 64  # clips that are recognised at a time
+TOGETHER, FRAMES = 64, 16384  # clips that are recognised at a time; fewer when they have so many frames
 MANY = 300  # files from which on the answers are sought on all CPUs
-NO_PICTURE = {"overlay": None, "note": "landmarks have no picture to draw on"}
+NO_PICTURE = {"overlay": None, "note": "drawn are videos and images that are given as files"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def predict(bundle_dir: Path, files: Sequence[Path], k: int = 5, *, wanted: Want
     `overlay` is the film that was written of it, or None and a `note` why there is none. BundleError when the bundle
     cannot be loaded.
     """
-    answers = Answers(bundle_dir, wanted or Wanted(k))
+    answers = Answers(bundle_dir, wanted or Wanted(k), _folder(files))
     try:
         for file in files:
             yield from answers.rows(Path(file))
@@ -72,21 +72,32 @@ def predict_many(
         return
     settings = config.Ray()  # pyright: ignore[reportCallIssue]
     engine.connect(settings)
-    arguments = {"bundle_dir": Path(bundle_dir).absolute(), "wanted": wanted, "here": Path.cwd()}
+    arguments = {
+        "bundle_dir": Path(bundle_dir).absolute(),
+        "wanted": wanted,
+        "here": Path.cwd(),
+        "root": _folder(files),
+    }
     found = engine.stream(units, Worker, arguments, actors=engine.cpus(settings))
     for unit in counted(found, "predict", len(units), "file"):
         yield from json.loads(unit["rows"])
 
 
+def _folder(files: Sequence[Path]) -> Path:
+    """The deepest folder that all files lie in; the one that is given, of one; the working folder, of none."""
+    paths = [Path(os.path.abspath(file)) for file in files or ["."]]  # noqa: PTH100 - pathlib keeps what .. takes back
+    return Path(os.path.commonpath([path if os.path.isdir(path) else path.parent for path in paths]))  # noqa: PTH112
+
+
 class Worker:
     """Answers one file after another in a process of its own; what Ray Data maps over the files.
 
-    here: the folder that relative paths start at.
+    here: the folder that relative paths start at. root: as of Answers.
     """
 
-    def __init__(self, bundle_dir: Path, wanted: Wanted, here: Path):
+    def __init__(self, bundle_dir: Path, wanted: Wanted, here: Path, root: Path):
         os.chdir(here)
-        self.answers = Answers(bundle_dir, wanted, shared=True)
+        self.answers = Answers(bundle_dir, wanted, root, shared=True)
 
     def __call__(self, unit: dict) -> dict:
         """The file's rows, as JSON."""
@@ -94,11 +105,24 @@ class Worker:
         return {"part": unit["part"], "rows": json.dumps(list(rows))}
 
 
-class Answers:
-    """A bundle that answers files."""
+def _gathered(clips: Iterator[Found]) -> Iterator[list[Found]]:
+    """Clips in groups: few long ones or many short ones, as many as memory bears."""
+    some: list[Found] = []
+    for clip in clips:
+        some.append(clip)
+        frames = sum(one.values.shape[1] for _, one in some if isinstance(one, Landmarks))
+        if len(some) == TOGETHER or frames >= FRAMES:
+            yield some
+            some = []
+    if some:
+        yield some
 
-    def __init__(self, bundle_dir: Path, wanted: Wanted, shared: bool = False):
-        self.bundle, self.wanted = ensembles.load(Path(bundle_dir)), wanted
+
+class Answers:
+    """A bundle that answers files. root: the folder below which they lie, and their pictures below `wanted.overlay`."""
+
+    def __init__(self, bundle_dir: Path, wanted: Wanted, root: Path, shared: bool = False):
+        self.bundle, self.wanted, self.root = ensembles.load(Path(bundle_dir)), wanted, root
         self.predictor, self.reader = predictor_of(self.bundle, "auto"), Reader(self.bundle, shared)
 
     def close(self) -> None:
@@ -110,8 +134,7 @@ class Answers:
         for media, alike in groupby(self.reader.parts(file) if parts is None else parts, is_media):
             # a video is seconds of work and told at once; of landmark files many are asked together
             for group in ([part] for part in alike) if media else [alike]:
-                clips = chain.from_iterable(map(self.reader.read, group))
-                while some := list(islice(clips, TOGETHER)):
+                for some in _gathered(chain.from_iterable(map(self.reader.read, group))):
                     yield from self._rows(file, some, media)
 
     def _rows(self, file: Path, found: Sequence[Found], media: bool) -> Iterator[dict]:
@@ -121,13 +144,13 @@ class Answers:
             row = self._row(self._segments(landmarks) if is_long else next(whole))
             row = {"file": str(file), "clip": name, **row}
             if self.wanted.overlay and isinstance(landmarks, Landmarks) and not row["error"]:
-                row |= self._overlaid(file, Path(name), landmarks, row) if media else NO_PICTURE
+                row |= self._overlaid(Path(name), landmarks, row) if media else NO_PICTURE
             yield row
 
     def _is_continuous(self, landmarks: Landmarks) -> bool:
-        if self.wanted.continuous is not None or self.wanted.window:
-            return bool(self.wanted.continuous or self.wanted.window)
-        return continuous.is_long(self.bundle, landmarks)
+        if self.wanted.continuous is not None:
+            return self.wanted.continuous
+        return bool(self.wanted.window) or continuous.is_long(self.bundle, landmarks)
 
     def _segments(self, landmarks: Any) -> tuple[np.ndarray | None, dict] | RaysignError:
         """What `Predictor.each` gives, of a clip of several signs."""
@@ -144,12 +167,12 @@ class Answers:
         likeliest = [] if probabilities is None else top(probabilities, self.bundle.labels, self.wanted.k)
         return {"top": likeliest, "error": None, **told}
 
-    def _overlaid(self, file: Path, media: Path, landmarks: Landmarks, row: dict) -> dict:
+    def _overlaid(self, media: Path, landmarks: Landmarks, row: dict) -> dict:
         """Draws the row on its video or image."""
         from raysign.infer import overlay
 
         assert self.wanted.overlay is not None
-        place = overlay.place(self.wanted.overlay, media, file if file.is_dir() else file.parent)
+        place = overlay.place(self.wanted.overlay, media, self.root)
         try:
             overlay.write(media, landmarks, row, place, self.bundle.config.extract.fps)
         except RaysignError as error:

@@ -1,7 +1,10 @@
 """Answers drawn on what they are about: the skeleton and the likeliest glosses over a video or an image."""
 
+import io
+import os
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -9,8 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from raysign import store
-from raysign.errors import ClipError, ConfigError
+from raysign.errors import ConfigError
 from raysign.extract import frames
+from raysign.infer.activity import rate
 from raysign.report import words
 from raysign.report.plots import font_file
 from raysign.schema import Landmarks
@@ -35,10 +39,10 @@ def checked(overlay: Path, files: Sequence[Path]) -> None:
 
 
 def place(overlay: Path, media: Path, root: Path) -> Path:
-    """Where the picture of a file goes: the path itself, or below it where the file lies below `root`."""
+    """Where the picture of a file goes: the path itself, or below it where the file lies below `root` (absolute)."""
     if overlay.suffix.lower() in SUFFIXES and not overlay.is_dir():
         return overlay
-    inside = overlay / (media.relative_to(root) if media.is_relative_to(root) else media.name)
+    inside = overlay / Path(os.path.abspath(media)).relative_to(root)  # noqa: PTH100 - pathlib keeps what .. takes back
     wanted = (".png", ".jpg", ".jpeg") if frames.is_image(media) else (".mp4",)
     return inside if inside.suffix.lower() in wanted else inside.with_name(inside.name + wanted[0])
 
@@ -57,9 +61,10 @@ def write(media: Path, landmarks: Landmarks, row: dict, out: Path, fps: float | 
     out.parent.mkdir(parents=True, exist_ok=True)
     painter = Painter(landmarks, row)
     if still:
-        picture = frames.image(media).copy()  # Pillow's own memory is not to be written to
-        painter.paint(picture, 0, 0.0)
-        Image.fromarray(picture).save(out, quality=92)
+        picture, data = frames.image(media).copy(), io.BytesIO()  # a copy: Pillow's own memory is not to be written to
+        painter.paint(picture, 0)
+        Image.fromarray(picture).save(data, "PNG" if out.suffix.lower() == ".png" else "JPEG", quality=92)
+        store.write_bytes(out, data.getvalue())
         return
     part = out.with_name(f".{out.stem}.part.mp4")
     try:
@@ -74,8 +79,8 @@ def _film(media: Path, painter: "Painter", out: Path, fps: float | None) -> None
 
     video, last = frames.Video(str(media)), painter.landmarks.values.shape[1] - 1
     with av.open(str(out), "w") as container:
-        rate = Fraction(_rate(media)).limit_denominator(1001)
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "20", "preset": "veryfast"})
+        about = {"rate": Fraction(painter.fps).limit_denominator(1001), "options": {"crf": "20", "preset": "veryfast"}}
+        stream = container.add_stream("libx264", **about)
         stream.codec_context.time_base = Fraction(1, CLOCK)
         for number, (seconds, pixels) in enumerate(video):
             if number == 0:
@@ -83,7 +88,7 @@ def _film(media: Path, painter: "Painter", out: Path, fps: float | None) -> None
                 stream.height, stream.width = (side // 2 * 2 for side in pixels.shape[:2])
                 stream.pix_fmt = "yuv420p"
             elapsed = seconds - first  # pyright: ignore[reportPossiblyUnboundVariable] - set at the first frame
-            painter.paint(pixels, min(round(elapsed * fps) if fps else number, last), elapsed)
+            painter.paint(pixels, min(round(elapsed * fps) if fps else number, last))
             frame = av.VideoFrame.from_ndarray(
                 np.ascontiguousarray(pixels[: stream.height, : stream.width]), format="rgb24"
             )
@@ -92,23 +97,11 @@ def _film(media: Path, painter: "Painter", out: Path, fps: float | None) -> None
         container.mux(stream.encode())
 
 
-def _rate(media: Path) -> float:
-    """Frames a second as the video says; 25 when it does not."""
-    import av
-    from av.error import FFmpegError
-
-    try:
-        with av.open(str(media), options={"protocol_whitelist": "file"}) as container:
-            return float(container.streams.video[0].average_rate or 25)
-    except (FFmpegError, OSError, ValueError, IndexError) as error:
-        raise ClipError(f"{media}: not readable as a video ({type(error).__name__})") from None
-
-
 class Painter:
     """Draws the frames of one clip. landmarks: places in image units. row: of infer.files."""
 
     def __init__(self, landmarks: Landmarks, row: dict):
-        self.landmarks, self.row = landmarks, row
+        self.landmarks, self.row, self.fps = landmarks, row, rate(landmarks)
         skeleton = layout(landmarks.layout)
         sides, face = skeleton.sides, skeleton.slices.get("face", slice(0, 0))
         self.strokes: dict[tuple[str, bool], list[tuple[int, int]]] = {}  # (side, whether fine) -> bones
@@ -120,10 +113,10 @@ class Painter:
         self.least = np.zeros(skeleton.points)
         for part in ("pose", "body"):
             self.least[skeleton.slices.get(part, slice(0, 0))] = SURE
-        self.panels: dict[tuple, np.ndarray] = {}
 
-    def paint(self, pixels: np.ndarray, index: int, seconds: float) -> None:
-        """Draw on an RGB picture (H, W, 3) uint8 in place: landmarks of frame `index`, answers at `seconds`."""
+    def paint(self, pixels: np.ndarray, index: int) -> None:
+        """Draw on an RGB picture (H, W, 3) uint8 in place: the landmarks of frame `index`, and what is told there."""
+        seconds = round(index / self.fps, 3)  # as segments count them, also where the video's own rate changes
         for person in range(len(self.landmarks.values)):
             self._bones(pixels, person, index)
         segments = self.row.get("segments")
@@ -135,9 +128,10 @@ class Painter:
         height, width = pixels.shape[:2]
         size = max(11, round(min(height, width * 0.75) / 22))
         if top:
-            _put(pixels, self._panel(top[:MOST], min(size * 11, width * 3 // 5), size), size // 2, size // 2)
+            panel = _panel(tuple(map(tuple, top[:MOST])), min(size * 11, width * 3 // 5), size)
+            _put(pixels, panel, size // 2, size // 2)
         if caption:
-            text = self._caption(caption, width - size, round(size * 1.7))
+            text = _caption(caption, width - size, round(size * 1.7))
             _put(pixels, text, (width - text.shape[1]) // 2, height - text.shape[0] - size)
         if segments:
             self._timeline(pixels, segments, seconds, max(4, size // 3))
@@ -159,46 +153,43 @@ class Painter:
             for point in {point for bone in self.strokes[side, fine] for point in bone if shown[point] and not fine}:
                 cv2.circle(pixels, tuple(whole[point]), thick * 20, COLOURS[side], -1, cv2.LINE_AA, 4)
 
-    def _panel(self, top: list, width: int, size: int) -> np.ndarray:
-        """(h, w, 4) of the likeliest glosses, each on a bar as long as its probability."""
-        key = (tuple(map(tuple, top)), width, size)
-        if key not in self.panels:
-            tall, pad = round(size * 1.6), size // 3
-            panel = Image.new("RGBA", (width, tall * len(top) + pad), (*DARK, 170))
-            draw = ImageDraw.Draw(panel)
-            for i, (gloss, share) in enumerate(top):
-                y = pad + i * tall
-                draw.rectangle((pad, y, pad + round((width - 2 * pad) * share), y + tall - pad), fill=(*BAR, 235))
-                number = f"{share:.0%}"
-                font = _font(number, size)
-                draw.text((width - 2 * pad, y + (tall - pad) / 2), number, LIGHT, font, "rm")
-                room = width - 5 * pad - font.getlength(number)
-                name, font = _fitted(gloss, size, room)
-                draw.text((2 * pad, y + (tall - pad) / 2), name, LIGHT, font, "lm")
-            self.panels[key] = np.asarray(panel)
-        return self.panels[key]
-
-    def _caption(self, caption: str, width: int, size: int) -> np.ndarray:
-        """(h, w, 4) of a line of text."""
-        key = (caption, width, size)
-        if key not in self.panels:
-            text, font = _fitted(caption, size, width - size)
-            panel = Image.new("RGBA", (round(font.getlength(text)) + size, round(size * 1.5)), (*DARK, 190))
-            ImageDraw.Draw(panel).text((panel.width / 2, panel.height / 2), text, LIGHT, font, "mm")
-            self.panels[key] = np.asarray(panel)
-        return self.panels[key]
-
     def _timeline(self, pixels: np.ndarray, segments: list[dict], seconds: float, tall: int) -> None:
         """Along the lower edge: where the signs are, and where in the film this is."""
         height, width = pixels.shape[:2]
-        frames_of, fps = self.landmarks.values.shape[1], self.landmarks.fps or 25.0
-        scale = width / max(frames_of / fps, 1e-9)
+        scale = width * self.fps / self.landmarks.values.shape[1]
         cv2.rectangle(pixels, (0, height - tall), (width, height), DARK, -1)
         for one in segments:
             ends = (round(one["start"] * scale), height - tall), (round(one["end"] * scale) - 2, height)
             cv2.rectangle(pixels, *ends, COLOURS["left"], -1)
         here = round(seconds * scale)
         cv2.rectangle(pixels, (here - 1, height - 2 * tall), (here + 1, height), LIGHT, -1)
+
+
+@lru_cache(maxsize=8)  # shown for many frames, one after the other
+def _panel(top: tuple[tuple[str, float], ...], width: int, size: int) -> np.ndarray:
+    """(h, w, 4) of the likeliest glosses, each on a bar as long as its probability."""
+    tall, pad = round(size * 1.6), size // 3
+    panel = Image.new("RGBA", (width, tall * len(top) + pad), (*DARK, 170))
+    draw = ImageDraw.Draw(panel)
+    for i, (gloss, share) in enumerate(top):
+        y = pad + i * tall
+        draw.rectangle((pad, y, pad + round((width - 2 * pad) * share), y + tall - pad), fill=(*BAR, 235))
+        number = f"{share:.0%}"
+        font = _font(number, size)
+        draw.text((width - 2 * pad, y + (tall - pad) / 2), number, LIGHT, font, "rm")
+        room = width - 5 * pad - font.getlength(number)
+        name, font = _fitted(gloss, size, room)
+        draw.text((2 * pad, y + (tall - pad) / 2), name, LIGHT, font, "lm")
+    return np.asarray(panel)
+
+
+@lru_cache(maxsize=8)
+def _caption(caption: str, width: int, size: int) -> np.ndarray:
+    """(h, w, 4) of a line of text."""
+    text, font = _fitted(caption, size, width - size)
+    panel = Image.new("RGBA", (round(font.getlength(text)) + size, round(size * 1.5)), (*DARK, 190))
+    ImageDraw.Draw(panel).text((panel.width / 2, panel.height / 2), text, LIGHT, font, "mm")
+    return np.asarray(panel)
 
 
 def _put(pixels: np.ndarray, panel: np.ndarray, x: int, y: int) -> None:

@@ -38,11 +38,12 @@ class Recogniser(PythonModel):
             self.media = Media(made, Path(models))
 
     def predict(self, context, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:  # noqa: ARG002
-        """A row for each row asked: glosses and probabilities of the `top` likeliest (all: 0), the error of landmarks
-        that cannot be used (None for none), and what else the bundle's task tells, such as `decoded`.
+        """A row for each row asked: glosses and probabilities of the `top` likeliest (all: 0 or less), the error of
+        landmarks that cannot be used (None for none), and what else the bundle's task tells, such as `decoded`.
         """
         labels = self.predictor.bundle.labels
-        k = (params or {}).get("top", 5) or len(labels)
+        k = (params or {}).get("top", 5)
+        k = k if k > 0 else len(labels)
         rows = []
         for answer in self.predictor.each([self._found(row) for row in _rows(model_input)]):
             if isinstance(answer, RaysignError):

@@ -16,9 +16,10 @@ from raysign.errors import ClipError, StoreError, nearest
 from raysign.kinds import kind_module
 from raysign.report.drawing import View
 from raysign.schema import Landmarks, landmarks_of
-from raysign.skeleton import Skeleton, layout, text_of
+from raysign.skeleton import LAYOUTS, Skeleton, layout, text_of
 
 UPWARDS = ("ntu_25", "ntu_25_pyskl", "ntu_edge_24")  # in metres of a depth camera, whose y grows upwards
+HEADS, BELOW = ("head", "nose"), ("hips", "spine", "neck")  # points of a body, the furthest apart first
 
 
 def chosen(directory: Path, ids: Sequence[str], count: int) -> Iterator[tuple[str, Landmarks]]:
@@ -62,11 +63,11 @@ def views(landmarks: Landmarks, config: Config, upwards: bool = False, row: int 
     """The clip raw, prepared by the config's recipe, and augmented as in the first epoch, were it in this row.
 
     Raw are its points, or its features when it has no points.
-    upwards: y grows upwards, which is known of NTU's skeletons.
+    upwards: y grows upwards, see `grows_upwards` for where that is known without being told.
     """
     known = layout(landmarks.layout)
     tall = landmarks.height / landmarks.width if landmarks.width and landmarks.height else 1.0
-    tall = -tall if upwards or known.name in UPWARDS else tall
+    tall = -tall if upwards or grows_upwards(landmarks.values, known) else tall
     raw = View("landmarks", landmarks.values, known, ("x", "y", "z"), tall)
     if landmarks.features is not None and not known.points:
         names = tuple(map(str, range(landmarks.features.shape[1])))
@@ -92,12 +93,26 @@ def of_clip(
     recipe = kind_module("prepare", config.prepare.kind)
     axes = recipe.axes(config.prepare, text_of(skeleton)) if hasattr(recipe, "axes") else ("x", "y")
     if tall is None:
-        tall = -1.0 if skeleton.name in UPWARDS else 1.0
+        tall = -1.0 if grows_upwards(_unseen_as_nan(x), skeleton) else 1.0
     if axes != ("x", "y"):  # the body is turned upright
         tall = -1.0
     elif getattr(config.prepare, "aspect", False):  # y is in units of x already
         tall = math.copysign(1.0, tall)
     return View(name, _unseen_as_nan(x), skeleton, channels[:-1], tall, axes=axes)
+
+
+def grows_upwards(x: np.ndarray, skeleton: Skeleton) -> bool:
+    """Whether y of a clip (M, T, V, x y ...), NaN where not seen, grows upwards: known of NTU's skeletons; one that a
+    config declares is told by its head being above what is below it, where it names such points.
+    """
+    if skeleton.name in UPWARDS or skeleton.name in LAYOUTS:
+        return skeleton.name in UPWARDS
+    names = dict(skeleton.names)
+    ends = [next((names[name] for name in some if name in names), None) for some in (HEADS, BELOW)]
+    if None in ends:
+        return False
+    higher = np.subtract(*(x[:, :, end, 1] for end in ends))
+    return (higher > 0).sum() > (higher < 0).sum()
 
 
 def _augmented(x: np.ndarray, augment: Augment, row: int) -> np.ndarray:
