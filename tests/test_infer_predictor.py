@@ -88,6 +88,16 @@ def test_landmarks_are_prepared_as_training_did(bundle, clips_dir):
     np.testing.assert_allclose(answers.predict(landmarks), answers.probabilities(clips), atol=1e-6)
 
 
+def test_a_clip_whose_numbers_run_away_costs_itself_alone(bundle, landmarks_dir):
+    good = next(schema.landmarks_of(store.read_table(store.shards(landmarks_dir)[0])))
+    values = good.values.copy()
+    values[:, :, 11:14, 0] = [-3e38, -3e38, 3e38]
+    with np.errstate(all="ignore"):
+        strange, told = Predictor(bundle).each([replace(good, values=values), good])
+    assert isinstance(strange, BundleError) and not isinstance(told, BundleError)
+    np.testing.assert_array_equal(told[0], Predictor(bundle).predict([good])[0])
+
+
 def test_the_likeliest_come_first_and_no_more_than_there_are():
     assert [name for name, _ in top(np.array([0.1, 0.6, 0.3]), ["a", "b", "c"], 2)] == ["b", "c"]
     assert len(top(np.array([0.4, 0.6]), ["a", "b"])) == 2

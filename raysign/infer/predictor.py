@@ -136,16 +136,21 @@ class Predictor:
 
         What could not be read is given as its error and comes out again.
         """
-        prepared: list = []
-        for landmarks in found:
-            try:
-                prepared.append(landmarks if isinstance(landmarks, RaysignError) else self.views(landmarks))
-            except RaysignError as error:
-                prepared.append(error)
+        prepared = [one if isinstance(one, RaysignError) else self._usable(one) for one in found]
         good = [views for views in prepared if not isinstance(views, RaysignError)]
         answers = zip(*self._averaged(good, batch), strict=True)
         for views in prepared:
             yield views if isinstance(views, RaysignError) else next(answers)
+
+    def _usable(self, landmarks: Landmarks) -> list[np.ndarray] | RaysignError:
+        """What `views` gives, or why that cannot be asked about: the error of one clip and of no other."""
+        try:
+            found = self.views(landmarks)
+            for clip in found:
+                self._check(clip)
+        except RaysignError as error:
+            return error
+        return found
 
     def _check(self, clip: np.ndarray) -> None:
         wanted = (self.points, len(self.bundle.channels))
