@@ -134,7 +134,7 @@ def test_signers_are_held_out_with_the_clips_that_can_be_used(tmp_path):
 
 def test_each_signer_is_held_out_in_turn(tmp_path, capsys):
     config = tmp_path / "few.yaml"
-    config.write_text(CONFIG + "split: {kind: signer, val_signers: [signer1]}")
+    config.write_text(CONFIG + "split: {kind: signer, val_signers: [signer1], test_signers: [signer2]}")
     found = signers.run(str(config), seeds=2, out=str(tmp_path / "out"))
     assert set(found["signers"]) == {"signer0", "signer1", "signer2"}
     for row in found["signers"].values():

@@ -160,8 +160,9 @@ def media_model(bundle_dir, uri):
     if "model bundle" in done.output:
         pytest.skip(f"no model files: {done.output}")
     assert done.exit_code == 0, done.output
-    mlflow.set_tracking_uri(uri)
-    return mlflow.pyfunc.load_model("models:/media/1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)  # not by MLflow, which would leave it set for all later tests
+        yield mlflow.pyfunc.load_model("models:/media/1")
 
 
 @pytest.mark.models

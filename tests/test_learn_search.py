@@ -22,6 +22,7 @@ from raysign.learn import bundle, distribute, search, trials
 SMALL = [
     "source.kind=synthetic", "source.glosses=3", "source.signers=3", "source.takes=2", "split.val_signers=[signer1]",
     "split.test_signers=[signer2]", "model={kind: bilstm, hidden: 8}", "train.epochs=4", "train.checkpoint_every=1",
+    "train.repeat=10",  # else a good learning rate is no better than none at the first rung
     "train.lr=0.01", "train.best=val/loss", "tune.trials=5", "tune.grace=2", "tune.reduction=2", "tune.search=grid",
     "tune.space={train.lr: [1e-9, 1e30], prepare.scale: [none, shoulders]}", "ray.cpus=2", "mlflow.enabled=false",
 ]  # fmt: skip

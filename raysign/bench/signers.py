@@ -26,7 +26,7 @@ def run(path: str, seeds: PositiveInt = 3, out: str | None = None) -> dict:
 
 
 def _measured(path: str, seeds: int, out: Path) -> dict:
-    split = ["evaluate.split=test", "split.kind=signer", "split.val_signers=[]"]
+    split = ["evaluate.split=test", "split.kind=signer", "split.val_signers=[]", "split.test_signers=[]"]
     base = [path, f"out={out}", "mlflow.enabled=false", *split]
     pipeline.landmarks(config.load(base))
     signers = _signers(pipeline.prepare(config.load([*base, "split.kind=stratified"])))

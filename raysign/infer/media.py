@@ -4,9 +4,9 @@ Who asks a server must not be able to read its disk: files are read only below t
 names, only as videos and images, and what cannot be read is answered alike whether it is there or not.
 """
 
-import atexit
 import os
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +22,8 @@ FOLDER = "RAYSIGN_MEDIA"
 class Media:
     """Reads the landmarks of one file after another for a bundle, with the MediaPipe files in the folder `models`.
 
-    The landmarker is made with the first file and kept; files that are asked for at once wait for each other.
+    Files that are asked for at once wait for each other. No landmarker is kept: MLflow never says that it needs a
+    model no more, and MediaPipe must not be left to the interpreter's end, when it is too late to close it.
     """
 
     def __init__(self, bundle: Bundle, models: Path):
@@ -30,15 +31,14 @@ class Media:
 
         settings = bundle.config.extract.model_copy(update={"model": models / files.file_of("holistic")})
         config = bundle.config.model_copy(update={"extract": settings})
-        self.reader, self.alone = Reader(replace(bundle, config=config)), threading.Lock()
-        atexit.register(self.reader.close)  # MediaPipe must not be left to the interpreter's end
+        self.bundle, self.alone = replace(bundle, config=config), threading.Lock()
 
     def landmarks(self, asked: str) -> Landmarks | RaysignError:
         """Those of a file, named from the folder $RAYSIGN_MEDIA or in full, or why there are none."""
         try:
             file = inside(asked)
-            with self.alone:
-                ((_, found),) = self.reader.clips(file)
+            with self.alone, closing(Reader(self.bundle)) as reader:
+                ((_, found),) = reader.clips(file)
         except RaysignError as error:
             return error
         # no more of where it lies is told than was asked
