@@ -44,7 +44,7 @@ def landmarks(config: Config) -> dict:
     arguments = {
         "reader": reader, "directory": config.landmarks_dir, "extractor": extractor, "run": plan.run, "journal": media,
     }  # fmt: skip
-    rows = _carried_out(config, plan.units, work.Worker, arguments, actors=workers if media else None)
+    rows = carried_out(config, plan.units, work.Worker, arguments, actors=workers if media else None)
     done = list(work.progress(rows, plan, "extract" if media else "import"))
     audit = source.audit(config.source) if hasattr(source, "audit") else None
     seconds = time.time() - began
@@ -91,7 +91,7 @@ def prepare(config: Config) -> Path:
     plan = stage.plan(made, config.home / "clips", config)
     if not plan.finished:
         arguments = {"landmarks_dir": config.landmarks_dir, "directory": plan.directory, "options": config.prepare}
-        rows = _carried_out(config, plan.units, stage.Worker, arguments)
+        rows = carried_out(config, plan.units, stage.Worker, arguments)
         for _ in counted(rows, "prepare", len(plan.units), "shard"):
             continue
         stage.finish(config.landmarks_dir, plan, config, time.time() - began)
@@ -100,11 +100,11 @@ def prepare(config: Config) -> Path:
 
 def train(config: Config) -> Path:
     """CLIPS to a bundle; goes on with an unfinished training of the same config. Returns `<answers>/bundle`."""
-    _require_bundles(config)
+    require_bundles(config)
     return _trained(config, prepare(config))
 
 
-def _require_bundles(config: Config) -> None:
+def require_bundles(config: Config) -> None:
     """BundleError when one that the settings name is not there: said before any stage is made, and not after it."""
     from raysign.learn import bundle
 
@@ -121,7 +121,7 @@ def _trained(config: Config, clips: Path) -> Path:
     if config.train.start_from == place:  # a bundle it replaces: the same command would train another one each time
         raise ConfigError(f"train.start_from: {place} is where this bundle goes too; give another `out` or `name`")
     made = distribute.train(config, clips, config.answers / "train")
-    return publish(made, place, _say)
+    return publish(made, place, say)
 
 
 def evaluate(config: Config) -> dict:
@@ -132,10 +132,10 @@ def evaluate(config: Config) -> dict:
     from raysign.report import results
     from raysign.report.metrics import scalars
 
-    bundle, clips = _asked(config)
+    bundle, clips = asked(config)
     split, out = config.evaluate.split, config.answers / "evaluation"
     figures = scoring.evaluate(
-        bundle, clips, split, out, batch=config.evaluate.batch, device=_device(config), views=config.evaluate,
+        bundle, clips, split, out, batch=config.evaluate.batch, device=device_of(config), views=config.evaluate,
         landmarks_dir=config.landmarks_dir,
     )  # fmt: skip
     training = bundles.training_of(bundle, figures["training"])
@@ -145,12 +145,12 @@ def evaluate(config: Config) -> dict:
     return figures
 
 
-def _asked(config: Config) -> tuple[Path, Path]:
+def asked(config: Config) -> tuple[Path, Path]:
     """The bundle that is to answer, trained where it is not there, and the clips that have some in the split."""
     from raysign.infer import evaluate as scoring
     from raysign.learn import distribute
 
-    _require_bundles(config)
+    require_bundles(config)
     clips, published = prepare(config), config.answers / "bundle"
     card = scoring.card_with(clips, config.evaluate.split)  # said before the training and not after it
     made = config.answers / "train" / distribute.key_of(config, card["key"]) / "bundle" / "card.json"
@@ -160,67 +160,9 @@ def _asked(config: Config) -> tuple[Path, Path]:
     return config.evaluate.bundle or _trained(config, clips), clips
 
 
-def _device(config: Config) -> str:
+def device_of(config: Config) -> str:
+    """Where a bundle answers: cpu, or auto."""
     return "cpu" if config.train.device == "cpu" else "auto"  # a GPU that is not to train is not to answer either
-
-
-def robustness(config: Config, only: tuple[str, ...] = ()) -> str:
-    """The bundle asked about damaged landmarks of a split; only: names of stressors, all without any. Leaves
-    robustness.json and robustness.html in `<answers>/robustness`. Returns what to say.
-    """
-    from raysign.infer import robustness as asking
-    from raysign.learn import bundle as bundles
-    from raysign.learn import tracking
-    from raysign.report import robustness as reporting
-
-    wanted = asking.chosen(only)  # before any stage is made
-    bundle, clips = _asked(config)
-    out, split = config.answers / "robustness", config.evaluate.split
-    plan = asking.plan(bundle, config.landmarks_dir, clips, config, out, wanted)
-    arguments = {
-        "bundle_dir": bundle, "landmarks_dir": config.landmarks_dir, "directory": plan.directory,
-        "names": [one.name for one in plan.stressors], "settings": config,
-    }  # fmt: skip
-    if plan.large:
-        rows = _carried_out(
-            config, plan.units, asking.Worker, {**arguments, "threads": 1}, actors=engine.cpus(config.ray)
-        )
-    else:
-        rows = map(asking.Worker(**arguments, device=_device(config)), plan.units)
-    for _ in counted(rows, "robustness", plan.todo, "clip", lambda row: (row["clips"], "")):
-        continue
-    found, page = asking.report(plan, bundle, clips, config)
-    store.write_bytes(out / "robustness.html", page.encode())
-    store.write_json(out / "robustness.json", found)
-    if config.mlflow.enabled and (training := bundles.training_of(bundle, found["training"])):
-        files = [out / "robustness.html", out / "robustness.json"]
-        tracking.evaluated(config, training, split, asking.flat(found), files)
-    line = reporting.words(found, asking.worst(found), split)
-    return f"{line}\nreport: {remote.shown(out / 'robustness.html')}"
-
-
-def ensemble(config: Config) -> str:
-    """The config's members trained, and what they are worth together. Leaves the bundle of all, ensemble.json and
-    report.html in `<answers>/ensemble`. Returns what to say.
-    """
-    from raysign.infer import evaluate as scoring
-    from raysign.infer import fusion
-    from raysign.learn import members
-    from raysign.report import ensemble as reporting
-
-    found = members.of(config)  # before any stage is made
-    for member in found:
-        _require_bundles(member.config)
-    clips = [prepare(member.recipe) for member in found]
-    for place in clips:
-        scoring.card_with(place, config.evaluate.split)  # said before the trainings and not after them
-    jobs = members.trained(config, found, clips, _say)
-    out = config.answers / "ensemble"
-    told = fusion.made(config, [member.name for member in found], jobs, out / "bundle")
-    page = reporting.page(told, title=f"{config.name}: ensemble of {len(found)}", config=config.to_yaml())
-    store.write_bytes(out / "report.html", page.encode())
-    store.write_json(out / "ensemble.json", told)
-    return reporting.words(told, remote.shown(out))
 
 
 def export(bundle: Path, out: Path, arguments: tuple[str, ...], as_json: bool = False) -> str:
@@ -239,69 +181,9 @@ def register(bundle: Path, arguments: tuple[str, ...], name: str | None, alias: 
     return registry.register(bundle, arguments, name, alias, media)
 
 
-def tune(config: Config, resume: bool = False) -> str:
-    """Search for better settings, and publish the bundle of the best. Returns what to say at the end.
-
-    Leaves best.yaml, which `train` takes, and report.html in `<answers>/search`. Errors as of learn.search.run.
-    """
-    from raysign.learn import search, space, trials
-    from raysign.learn.job import place_of
-    from raysign.learn.publish import publish
-
-    space.checked(config)  # before any stage is made
-    if resume:
-        search.resumable(config)
-    engine.connect(config.ray, dashboard=True, environment=trials.ENVIRONMENT)  # else `prepare` does, without it
-    clips = prepare(config)
-    with search.alone(place_of(config, clips)):
-        study = search.run(config, clips, resume, _say)
-        best = study.best()
-        chosen = study.job(best.number)
-        text = f"# trial {best.number} of a search: {study.metric} {best.value:.4f}\n{chosen.config.to_yaml()}"
-        store.write_bytes(config.answers / "search" / "best.yaml", text.encode())
-        publish(chosen.directory / "bundle", config.answers / "bundle", _say)
-        return _searched(study, best.number, text, _confirmed(study, best.number))
-
-
-def _searched(study, best: int, text: str, confirmed: dict | None) -> str:
-    """Writes the report of a search; text: the best settings. Returns what to say."""
-    from raysign.report import search as reporting
-
-    config, trials = study.config, study.trials()
-    about = [
-        ("space", "; ".join(reporting.parameters(trials))),
-        ("search", f"{config.tune.search}, {config.tune.scheduler}, seed {config.seed}"),
-        ("clips", study.clips_of(config).name),
-        ("trainings", str(config.answers / "train")),
-        ("study", str(study.place)),
-    ]  # fmt: skip
-    page = reporting.page(trials, study.metric, best, title=f"{config.name}: search for settings",
-                          about=about, config=text, confirmed=confirmed)  # fmt: skip
-    store.write_bytes(config.answers / "search" / "report.html", page.encode())
-    return reporting.words(trials, study.ranked(), study.metric, confirmed, config.answers)
-
-
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """A line on what is going on, beside what is asked for."""
     print(line, file=sys.stderr, flush=True)
-
-
-def _confirmed(study, number: int) -> dict | None:
-    """The best trial and the first one trained with other seeds and scored on test clips, where that is asked for."""
-    from raysign.infer import confirm
-    from raysign.learn import search
-
-    config = study.config
-    if not config.tune.confirm:
-        return None
-    if number == 0:
-        _say("tune.confirm: the config as it is was the best; there is nothing to compare it with")
-        return None
-    sides = search.seeded(study, [number, 0], config.tune.confirm, _say)
-    how = config.landmarks_dir, config.evaluate.batch
-    best, first = ([confirm.scored(job.directory / "bundle", job.clips, *how) for job in jobs] for jobs in sides)
-    found = confirm.compared(best, first)
-    store.write_json(config.answers / "search" / "confirmed.json", {"best_trial": number, **found})
-    return found
 
 
 def import_weights(
@@ -381,7 +263,7 @@ def demo_config(out: Path) -> Config:
 # ---------------------------------------------------------------- what they share
 
 
-def _carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
+def carried_out(config: Config, units: list[dict], worker: type, arguments: dict, actors: int | None = None):
     """The manifest rows of the units, worked on by the cluster; no cluster is started for nothing to do."""
     if units:
         engine.connect(config.ray, dashboard=config.train.most > 0)  # training may follow on the same cluster

@@ -31,6 +31,7 @@ ROOMS = [
     "checks",
     "forecast",
     "pipeline",
+    "experiments",
     "views",
     "bench",
     "cli",

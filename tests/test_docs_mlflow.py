@@ -50,7 +50,10 @@ def test_the_commands_of_the_page_leave_in_mlflow_what_it_says(project, capsys):
         else:
             assert program == "export"
     (python,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    exec(python, {})
+    try:
+        exec(python, {})
+    finally:
+        mlflow.set_tracking_uri(None)  # pyright: ignore - set there; later tests have others
     assert "probabilities" in capsys.readouterr().out
 
     client = mlflow.MlflowClient(f"sqlite:///{project / 'runs' / 'mlflow.db'}")

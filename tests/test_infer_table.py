@@ -58,4 +58,4 @@ def test_each_answer_is_said_in_lines():
 
 def test_a_line_says_where_the_picture_is_or_why_there_is_none():
     assert words.answer({**ROWS[0], "overlay": "out/a.mp4"}).endswith("b 0.25  [out/a.mp4]")
-    assert "no picture" in words.answer({**ROWS[2], **NO_PICTURE}).splitlines()[0]
+    assert words.answer({**ROWS[2], **NO_PICTURE}).splitlines()[0] == f"nothing  [{NO_PICTURE['note']}]"

@@ -66,9 +66,9 @@ def tune(config, resume: bool):
 
     Leaves the best settings as best.yaml, which train and evaluate take, a report.html and the best bundle.
     """
-    from raysign import pipeline
+    from raysign import experiments
 
-    click.echo(pipeline.tune(config, resume))
+    click.echo(experiments.tune(config, resume))
 
 
 @verb()
@@ -78,9 +78,9 @@ def ensemble(config):
     Leaves their bundle, which evaluate and predict take, ensemble.json and report.html in the results' folder
     `ensemble`. Validation clips choose the members' weights.
     """
-    from raysign import pipeline
+    from raysign import experiments
 
-    click.echo(pipeline.ensemble(config))
+    click.echo(experiments.ensemble(config))
 
 
 @verb()
@@ -100,9 +100,9 @@ def robustness(config, only: tuple[str, ...]):
     Takes the bundle and the clips that evaluate takes. Leaves robustness.json and robustness.html in the results'
     folder `robustness`.
     """
-    from raysign import pipeline
+    from raysign import experiments
 
-    click.echo(pipeline.robustness(config, only))
+    click.echo(experiments.robustness(config, only))
 
 
 @main.command()

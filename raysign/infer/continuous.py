@@ -57,6 +57,23 @@ def is_long(bundle: AnyBundle, landmarks: Landmarks) -> bool:
     return known is not None and known.longest > LEAST and landmarks.values.shape[1] > LONG * known.longest
 
 
+def answers(
+    predictor: AnyPredictor, found: Sequence[Landmarks | RaysignError], long: Sequence[bool],
+    window: float | None = None, k: int = 5, batch: int = TOGETHER,
+) -> Iterator[tuple[np.ndarray | None, dict] | RaysignError]:  # fmt: skip
+    """As Predictor.each, but of the clips that are `long` no probabilities, and the signs in them as `segments`."""
+    whole = predictor.each([one for one, is_long in zip(found, long, strict=True) if not is_long], batch)
+    for one, is_long in zip(found, long, strict=True):
+        yield _signs(predictor, one, window, k) if is_long else next(whole)
+
+
+def _signs(predictor: AnyPredictor, one: Landmarks | RaysignError, window: float | None, k: int):
+    try:
+        return one if isinstance(one, RaysignError) else (None, {"segments": segments(predictor, one, window, k)})
+    except RaysignError as error:
+        return error
+
+
 def segments(predictor: AnyPredictor, landmarks: Landmarks, window: float | None = None, k: int = 5) -> list[dict]:
     """The signs of a clip in their order: start and end in seconds, gloss, confidence, and the k likeliest as top.
 

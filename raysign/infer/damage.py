@@ -13,7 +13,7 @@ import numpy as np
 
 from raysign import skeleton as skeletons
 from raysign.bones import LEFT_WRIST, NOSE, RIGHT_WRIST
-from raysign.clips import points, timing
+from raysign.clips import geometry, points, timing
 from raysign.errors import ConfigError
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton
@@ -142,10 +142,7 @@ def signing_speed(clip: Landmarks, level: float, draw: np.random.Generator) -> L
 
 def _resampled(clip: Landmarks, times: float) -> Landmarks:
     """So many times the frames; the first stays the first. Features are left out, as there are none between frames."""
-    frames = clip.values.shape[1]
-    count = int((frames - 1) * times + 1e-6) + 1
-    place = np.minimum(np.arange(count) / times, frames - 1)
-    x = timing.at_times(points.joined(clip.values, clip.visibility), place)
+    x = timing.to_fps(points.joined(clip.values, clip.visibility), 1.0, times)
     return replace(clip, values=x[..., :3], visibility=x[..., 3], features=None, features_kind="")
 
 
@@ -230,17 +227,12 @@ def _twins(known: Skeleton) -> tuple[np.ndarray, np.ndarray]:
 
 def _square(clip: Landmarks) -> np.ndarray:
     """The places (M, T, V, 3) float64, y in the unit of x where the picture's size is known."""
-    x = clip.values.astype(np.float64)
-    if clip.width and clip.height:
-        x[..., 1] *= clip.height / clip.width
-    return x
+    return geometry.in_width(clip.values.astype(np.float64), clip.width, clip.height)
 
 
 def _as_stored(clip: Landmarks, x: np.ndarray) -> Landmarks:
     """The inverse of `_square`."""
-    if clip.width and clip.height:
-        x[..., 1] *= clip.width / clip.height
-    return replace(clip, values=x.astype(np.float32))
+    return replace(clip, values=geometry.in_width(x, clip.height, clip.width).astype(np.float32))
 
 
 def _centre(x: np.ndarray) -> np.ndarray:

@@ -6,9 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from raysign import config, engine
 from raysign.errors import RaysignError
@@ -139,10 +136,9 @@ class Answers:
 
     def _rows(self, file: Path, found: Sequence[Found], media: bool) -> Iterator[dict]:
         long = [isinstance(one, Landmarks) and self._is_continuous(one) for _, one in found]
-        whole = self.predictor.each([one for (_, one), is_long in zip(found, long, strict=True) if not is_long])
-        for (name, landmarks), is_long in zip(found, long, strict=True):
-            row = self._row(self._segments(landmarks) if is_long else next(whole))
-            row = {"file": str(file), "clip": name, **row}
+        told = continuous.answers(self.predictor, [one for _, one in found], long, self.wanted.window, self.wanted.k)
+        for (name, landmarks), answer in zip(found, told, strict=True):
+            row = {"file": str(file), "clip": name, **self._row(answer)}
             if self.wanted.overlay and isinstance(landmarks, Landmarks) and not row["error"]:
                 row |= self._overlaid(Path(name), landmarks, row) if media else NO_PICTURE
             yield row
@@ -151,14 +147,6 @@ class Answers:
         if self.wanted.continuous is not None:
             return self.wanted.continuous
         return bool(self.wanted.window) or continuous.is_long(self.bundle, landmarks)
-
-    def _segments(self, landmarks: Any) -> tuple[np.ndarray | None, dict] | RaysignError:
-        """What `Predictor.each` gives, of a clip of several signs."""
-        try:
-            found = continuous.segments(self.predictor, landmarks, self.wanted.window, self.wanted.k)
-        except RaysignError as error:
-            return error
-        return None, {"segments": found}
 
     def _row(self, answer: tuple | RaysignError) -> dict:
         if isinstance(answer, RaysignError):

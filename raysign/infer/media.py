@@ -6,7 +6,7 @@ names, only as videos and images, and what cannot be read is answered alike whet
 
 import os
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,11 +49,9 @@ def inside(asked: str) -> Path:
     """The video or image of that name in the folder $RAYSIGN_MEDIA, links followed. ClipError when there is none."""
     if not (named := os.environ.get(FOLDER)):
         raise ClipError(f"path: this server reads no files; its owner names a folder of those it may read by {FOLDER}")
-    try:
+    with suppress(OSError, ValueError):  # a name that is too long or holds a zero byte
         folder = Path(named).resolve()
         file = (folder / asked).resolve()
         if file.is_relative_to(folder) and file.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES and file.is_file():
             return file
-    except (OSError, ValueError):  # a name that is too long or holds a zero byte
-        pass
     raise ClipError("path: found no video or image of that name in the folder that this server reads")

@@ -14,11 +14,13 @@ from filelock import FileLock
 
 from raysign import config
 
+SQLITE = "sqlite:///"
+
 
 def uri_of(settings: config.Config) -> str:
     """The tracking server or database: as configured, else MLFLOW_TRACKING_URI, else a sqlite file beside `out`."""
     told = settings.mlflow.uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return told or f"sqlite:///{settings.home.parent / 'mlflow.db'}"
+    return told or f"{SQLITE}{settings.home.parent / 'mlflow.db'}"
 
 
 def prepare() -> None:
@@ -46,10 +48,10 @@ def client_of(uri: str) -> Any:
 @contextmanager
 def _alone(uri: str) -> Iterator[None]:
     """Only one process at a time: two that make the same sqlite database destroy it."""
-    if not uri.startswith("sqlite:///"):
+    if not uri.startswith(SQLITE):
         yield
         return
-    path = Path(uri.removeprefix("sqlite:///"))
+    path = Path(uri.removeprefix(SQLITE))
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         sqlite3.connect(path).close()  # MLflow tries for minutes what cannot be opened
@@ -63,7 +65,8 @@ def experiment_of(client: Any, settings: config.Config) -> str:
     uri, name = uri_of(settings), settings.mlflow.experiment or settings.name
     if found := client.get_experiment_by_name(name):
         return found.experiment_id
-    artifacts = None if uri.startswith("http") else (settings.home.parent / "mlartifacts" / name).as_uri()
+    beside = Path(uri.removeprefix(SQLITE)).absolute() if uri.startswith(SQLITE) else settings.home
+    artifacts = None if uri.startswith("http") else (beside.parent / "mlartifacts" / name).as_uri()
     try:
         return client.create_experiment(name, artifact_location=artifacts)
     except MlflowException as error:

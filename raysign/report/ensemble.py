@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from raysign.report import html, plots
 
 TOGETHER = {"equal": "all, equal weights", "fitted": "all, fitted weights"}
-ALONE, FUSED, INTERVAL = "#2b6cb0", "#c05621", "#a0aec0"
+INTERVAL = "#a0aec0"
 
 
 def rows(found: dict) -> list[dict]:
@@ -59,13 +59,12 @@ def picture(found: dict) -> bytes:
     figure = Figure(figsize=(7.5, 0.9 + 0.34 * len(listed)), layout="constrained")
     axes = figure.add_subplot()
     for place, row in enumerate(listed):
-        told, colour = row["tested"], ALONE if row["weight"] is not None else FUSED
+        told, colour = row["tested"], plots.BLUE if row["weight"] is not None else plots.RED
         axes.plot([told["low"], told["high"]], [place, place], color=INTERVAL, linewidth=3, solid_capstyle="round")
         axes.plot(told["accuracy"], place, "o", color=colour, markersize=7)
         axes.text(told["high"] + 0.01, place, f"{told['accuracy']:.3f}", va="center", **plots.text(8))
     axes.set_yticks(range(len(listed)), [row["name"] for row in listed], **plots.text(8))
     axes.set_ylim(len(listed) - 0.4, -0.6)
     axes.set_xlabel(f"told right of {found['count']} {found['split']} clips, with intervals of 95 %", **plots.text(8))
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=plots.INK, labelsize=8)
+    plots.plain(axes)
     return plots.png(figure)

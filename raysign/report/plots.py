@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 MOST_CLASSES = 60  # more rows than this are too small to read on a page
 MOST_BARS = 80
 LONGEST_NAME = 28  # characters of a gloss shown before it is cut
-INK, _BLUE, _RED = "#1f2933", "#2b6cb0", "#c05621"
-_SPLITS = {"train": _BLUE, "val": "#90cdf4", "test": _RED, "all": _BLUE}
+INK, BLUE, RED = "#1f2933", "#2b6cb0", "#c05621"
+_SPLITS = {"train": BLUE, "val": "#90cdf4", "test": RED, "all": BLUE}
 # Fonts that have what matplotlib's own DejaVu Sans lacks, on Linux, macOS and Windows; those installed are used.
 _MORE_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Bengali",
@@ -71,7 +71,8 @@ def text(size: float) -> dict:
     return {"fontsize": size, "fontfamily": list(_fonts()[0]), "parse_math": False, "color": INK}
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Take the lines at the top and the right away, and make the numbers small."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK, labelsize=8)
 
@@ -134,19 +135,19 @@ def class_f1(per_class: dict[str, dict]) -> bytes:
     height = 0.2 * MOST_CLASSES
     figure = Figure(figsize=(7.5, height + 3.2))
     spread, lowest = figure.subplots(2, 1, height_ratios=[2.2, height], gridspec_kw={"hspace": 0.9 / height * 2})
-    spread.hist([row[1] for row in rows], bins=np.linspace(0, 1, 21).tolist(), color=_BLUE)
+    spread.hist([row[1] for row in rows], bins=np.linspace(0, 1, 21).tolist(), color=BLUE)
     spread.set_title(f"How F1 is spread over {len(rows)} glosses", fontsize=10, color=INK)
     spread.set_ylabel("glosses", color=INK, fontsize=8)
     spread.set_xlim(0, 1)
-    _plain(spread)
+    plain(spread)
     _bars(lowest, rows[-MOST_CLASSES:], f"The {MOST_CLASSES} lowest F1 (clips)")
     return png(figure)
 
 
 def _bars(axes: Axes, rows: list[tuple[str, float, int]], title: str) -> None:
     places = np.arange(len(rows))
-    _plain(axes)
-    axes.barh(places, [row[1] for row in rows], color=_BLUE, height=0.7)
+    plain(axes)
+    axes.barh(places, [row[1] for row in rows], color=BLUE, height=0.7)
     axes.set_yticks(places, [f"{name} ({support})" for name, _, support in rows], **text(8))
     for place, (_, f1, _) in enumerate(rows):
         axes.text(f1 + 0.01, place, f"{f1:.2f}", va="center", fontsize=7, color=INK)
@@ -164,13 +165,13 @@ def reliability(rows: list[dict]) -> bytes:
     axes = figure.add_subplot()
     x, y, counts = (np.array([row[name] for row in rows]) for name in ("confidence", "right", "count"))
     axes.plot([0, 1], [0, 1], color="#9aa5b1", linewidth=1, linestyle="--")
-    axes.plot(x, y, color=_BLUE, linewidth=1)
-    axes.scatter(x, y, s=20 + 300 * counts / counts.sum(), color=_BLUE, alpha=0.8, linewidths=0, clip_on=False)
+    axes.plot(x, y, color=BLUE, linewidth=1)
+    axes.scatter(x, y, s=20 + 300 * counts / counts.sum(), color=BLUE, alpha=0.8, linewidths=0, clip_on=False)
     axes.set(xlim=(0, 1.03), ylim=(-0.03, 1.06), aspect="equal")
     axes.set_title("Share that is right at each confidence", fontsize=10, color=INK)
     axes.set_xlabel("confidence", fontsize=8, color=INK)
     axes.set_ylabel("right", fontsize=8, color=INK)
-    _plain(axes)
+    plain(axes)
     return png(figure)
 
 
@@ -189,14 +190,14 @@ def signers(rows: list[tuple[str, int, float, list[float]]], whole: float, title
         np.arange(len(chosen)),
     )
     axes.axvline(whole, color="#9aa5b1", linewidth=1, linestyle="--")
-    axes.hlines(places, *ends, color=_BLUE, linewidth=1.6)
-    axes.plot(values, places, "o", color=_BLUE, markersize=5)
+    axes.hlines(places, *ends, color=BLUE, linewidth=1.6)
+    axes.plot(values, places, "o", color=BLUE, markersize=5)
     axes.set_yticks(places, [f"{name_of(i, row[0])} ({row[1]})" for i, row in enumerate(chosen)], **text(8))
     axes.set_ylim(len(chosen) - 0.4, -0.6)
     axes.set_xlim(-0.02, max(1.02, float(ends.max()) + 0.02))
     part = "" if len(chosen) == len(rows) else f", the {len(chosen)} furthest of {len(rows)} from all"
     axes.set_title(f"{title} of each signer (clips){part}", fontsize=10, color=INK)
-    _plain(axes)
+    plain(axes)
     return png(figure)
 
 
@@ -209,14 +210,14 @@ def histogram(values: np.ndarray, title: str, unit: str, bounds: tuple[float, fl
     axes = figure.add_subplot()
     low, high = bounds or (0.0, float(np.max(values, initial=1)))
     bins = np.arange(low - 0.5, high + 1) if not bounds and high - low < 40 else np.linspace(low, high, 41)
-    axes.hist(values, bins=bins.tolist(), color=_BLUE)
+    axes.hist(values, bins=bins.tolist(), color=BLUE)
     axes.set_title(title, fontsize=10, color=INK)
     axes.set_xlabel(unit, fontsize=8, color=INK)
     axes.set_ylabel("clips", fontsize=8, color=INK)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     if not bounds:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain(axes)
+    plain(axes)
     return png(figure)
 
 
@@ -227,7 +228,7 @@ def class_clips(classes: dict[str, dict[str, int]]) -> bytes:
     if len(rows) > MOST_BARS:
         figure = Figure(figsize=(6.0, 2.6), layout="constrained")
         axes = figure.add_subplot()
-        axes.hist([sum(count.values()) for _, count in rows], bins=40, color=_BLUE)
+        axes.hist([sum(count.values()) for _, count in rows], bins=40, color=BLUE)
         axes.set_xlabel("clips of a gloss", fontsize=8, color=INK)
         axes.set_ylabel("glosses", fontsize=8, color=INK)
     else:
@@ -235,7 +236,7 @@ def class_clips(classes: dict[str, dict[str, int]]) -> bytes:
         axes = figure.add_subplot()
         _stacked(axes, rows)
     axes.set_title(f"Clips of {len(rows)} glosses", fontsize=10, color=INK)
-    _plain(axes)
+    plain(axes)
     return png(figure)
 
 
@@ -317,7 +318,7 @@ def _curves(axes: Axes, rows: list[dict], members: Iterable[str]) -> None:
         axes.plot(x, y, dashed, color=f"C{figures.index(figure)}", marker=alone, label=name, linewidth=1.4)
     axes.legend(fontsize=7, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.23))  # over no line
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _plain(axes)
+    plain(axes)
 
 
 def _finite(value) -> bool:

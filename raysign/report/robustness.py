@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from raysign.report import html, plots
 
-COLUMNS, CURVE, BAND = 3, "#2b6cb0", "#bee3f8"
+COLUMNS, BAND = 3, "#bee3f8"
 
 
 def page(
@@ -65,12 +65,11 @@ def _curve(axes, one: dict, undamaged: dict) -> None:
     x, y, low, high = ([level for level, _ in points], *([row[key] for _, row in points] for key in _KEYS))
     axes.axhline(undamaged["accuracy"], color="#a0aec0", linewidth=1, linestyle="--")
     axes.fill_between(x, low, high, color=BAND)
-    axes.plot(x, y, color=CURVE, marker="o", markersize=4, linewidth=1.6)
+    axes.plot(x, y, color=plots.BLUE, marker="o", markersize=4, linewidth=1.6)
     axes.set_ylim(-0.02, 1.02)
     axes.set_xticks(x, [f"{level:g}" for level in x])
     axes.set_xlabel(one["unit"], fontsize=8, color=plots.INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=plots.INK, labelsize=8)
+    plots.plain(axes)
 
 
 _KEYS = ("accuracy", "low", "high")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -151,7 +150,7 @@ def bars(weights: dict[str, float]) -> bytes:
         axes.text(weight + 0.01, place, f"{weight:.2f}", va="center", fontsize=7, color=plots.INK)
     axes.set_xlim(0, 1.08)
     axes.set_ylim(len(weights) - 0.4, -0.6)
-    _plain(axes)
+    plots.plain(axes)
     return plots.png(figure)
 
 
@@ -177,7 +176,7 @@ def curves(trials: Sequence, metric: str, best: int) -> bytes | None:
     axes.plot([], [], color=OTHER, linewidth=1, label="finished")
     axes.plot([], [], color=STOPPED, linewidth=1, marker="x", markersize=4, label="stopped early or failed")
     axes.legend(fontsize=7, frameon=False, loc="best")
-    _plain(axes)
+    plots.plain(axes)
     return plots.png(figure)
 
 
@@ -222,8 +221,3 @@ def coordinates(trials: Sequence, metric: str, best: int, weights: dict[str, flo
 def _broken(name: str) -> str:
     """A dotted name in lines short enough for an axis."""
     return name.replace("].", "]\n") if "[" in name else name.replace(".", ".\n", 1)
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(colors=plots.INK, labelsize=8)

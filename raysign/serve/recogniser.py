@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from raysign.errors import ClipError, RaysignError
+from raysign.errors import ClipError
 from raysign.infer import continuous
 from raysign.infer.ensemble import predictor_of
 from raysign.learn import ensemble as ensembles
@@ -29,20 +29,12 @@ class Recogniser:
             return [self._alone(clip) for clip in clips]
 
     def _answers(self, clips: list[Landmarks]) -> list[Found]:
-        long = [continuous.is_long(self.predictor.bundle, clip) for clip in clips]
-        whole = self.predictor.each([c for c, is_long in zip(clips, long, strict=True) if not is_long], self.step)
-        return [self._signs(c) if is_long else next(whole) for c, is_long in zip(clips, long, strict=True)]
-
-    def _signs(self, clip: Landmarks) -> Found:
-        try:
-            return None, {"segments": continuous.segments(self.predictor, clip, k=len(self.predictor.bundle.labels))}
-        except RaysignError as error:
-            return error
+        bundle = self.predictor.bundle
+        long = [continuous.is_long(bundle, clip) for clip in clips]
+        return list(continuous.answers(self.predictor, clips, long, k=len(bundle.labels), batch=self.step))
 
     def _alone(self, clip: Landmarks) -> Found:
         try:
             return self._answers([clip])[0]
-        except RaysignError as error:
-            return error
         except Exception as error:
             return ClipError(f"clip: {type(error).__name__} while it was prepared, expected landmarks of a person")

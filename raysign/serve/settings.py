@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from raysign import config, remote
-from raysign.errors import ConfigError, nearest
+from raysign.errors import ConfigError
 from raysign.extract.frames import Limits
 from raysign.kinds import Section, StoredPath, validated
 from raysign.trees import merged, override, read_yaml
@@ -90,9 +90,6 @@ def load(words: Iterable[str]) -> Serve:
         tree = merged(tree, _tree(told, {}))
     if not tree["bundles"]:
         raise ConfigError("bundles: found none, expected folders that `raysign train` has left; give one")
-    for key in tree:
-        if key not in Serve.model_fields:
-            raise ConfigError(f"{key}: unknown key{nearest(key, Serve.model_fields)}")
     return validated(Serve, tree)
 
 
