@@ -128,12 +128,14 @@ def test_gaps_are_filled_then_points_held():
     assert [mark.sum() for mark in seen] == [4, 6, 9]
 
 
-def test_a_frame_rate_is_resampled_and_an_unknown_one_refused():
+def test_a_frame_rate_is_resampled_and_one_that_cannot_be_refused():
     values, visibility = person("coco_17", frames=9)
     options = centered.Options.model_validate({"fps": 15})
     assert centered.apply(Landmarks(values, visibility, "coco_17", fps=30), options).shape[1] == 5
     with pytest.raises(ClipError, match="found no frame rate"):
         centered.apply(Landmarks(values, visibility, "coco_17"), options)
+    with pytest.raises(ClipError, match="found 1e-09 frames a second, expected at least 1/100"):
+        centered.apply(Landmarks(values, visibility, "coco_17", fps=1e-9), options)
 
 
 @pytest.mark.parametrize("fit", ["uniform", "resize", "loop"])

@@ -17,6 +17,7 @@ from raysign.schema import Landmarks
 from raysign.skeleton import LayoutName, Skeleton
 
 CHANNELS: tuple[str, ...] = ("x", "y", "z", "visibility")
+MOST_FRAMES = 100  # made of one
 _HANDS_AND_WRISTS = {("left_hand", 0), ("right_hand", 0), ("pose", LEFT_WRIST), ("pose", RIGHT_WRIST)}
 
 
@@ -94,6 +95,8 @@ def _in_time(x: np.ndarray, fps: float, options: Options) -> np.ndarray:
     if options.fps is not None:
         if not fps > 0:
             raise ClipError("found no frame rate, expected one to resample from; leave prepare.fps out")
+        if options.fps > MOST_FRAMES * fps:  # a clip of a few frames would fill the memory
+            raise ClipError(f"found {fps:g} frames a second, expected at least 1/{MOST_FRAMES} of prepare.fps; mend it")
         x = timing.to_fps(x, fps, options.fps)
     x = timing.fill_gaps(x, options.gaps)
     return timing.hold_last(x) if options.hold else x
