@@ -43,8 +43,13 @@ class Client:
     async def get(self, path: str) -> Answer:
         return await self.ask("GET", path)
 
-    async def ask(self, method: str, path: str, body: bytes | Sequence[bytes] = b"", **headers: str) -> Answer:
-        """body: whole, or in pieces, whose length is then not told."""
+    async def ask(
+        self, method: str, path: str, body: bytes | Sequence[bytes] = b"", left: asyncio.Event | None = None,
+        **headers: str,
+    ) -> Answer:  # fmt: skip
+        """body: whole, or in pieces, whose length is then not told. left: is set when the asker goes away; status 0 is
+        for him who has not been answered.
+        """
         path, _, query = path.partition("?")
         pieces = [body] if isinstance(body, bytes) else [*body]
         told = {**headers, **({"content-length": str(len(body))} if isinstance(body, bytes) else {})}
@@ -55,7 +60,8 @@ class Client:
         async def receive() -> dict:
             if coming:
                 return coming.pop(0)
-            return await asyncio.Future()
+            await (left or asyncio.Event()).wait()
+            return {"type": "http.disconnect"}
 
         async def send(message) -> None:
             sent.append(message)
@@ -65,6 +71,8 @@ class Client:
                  "raw_path": path.encode(), "query_string": query.encode(), "headers": named, "scheme": "http",
                  "server": ("here", 80), "client": ("here", 1), "root_path": ""}  # fmt: skip
         await self.app(scope, receive, send)
+        if not sent:
+            return Answer(0, {}, b"")
         known = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return Answer(sent[0]["status"], known, b"".join(message.get("body", b"") for message in sent[1:]))
 
@@ -86,7 +94,7 @@ class Client:
                  "query_string": query.encode(), "headers": named, "scheme": "ws", "server": ("here", 80),
                  "client": ("here", 1), "subprotocols": [], "root_path": ""}  # fmt: skip
         camera = Camera()
-        task = asyncio.create_task(self.app(scope, camera.to.get, camera.back.put))
+        task = asyncio.create_task(self.app(scope, camera.to.get, camera.answered))
         try:
             yield camera
         finally:
@@ -98,8 +106,14 @@ class Camera:
     """The asking side of a WebSocket."""
 
     def __init__(self):
-        self.to, self.back = asyncio.Queue(), asyncio.Queue()
+        self.to, self.back, self.gone = asyncio.Queue(), asyncio.Queue(), False
         self.to.put_nowait({"type": "websocket.connect"})
+
+    async def answered(self, message: dict) -> None:
+        """Is given what the service says; raises what a server does when nobody is there any more."""
+        if self.gone:
+            raise OSError("gone")
+        await self.back.put(message)
 
     async def next(self) -> dict:
         return await asyncio.wait_for(self.back.get(), 120)
@@ -173,6 +187,7 @@ def listening(bundle_dir: Path, *words: str) -> Iterator[str]:
             with socket.socket() as door:
                 door.bind(("127.0.0.1", 0))
                 told.append(f"http://127.0.0.1:{door.getsockname()[1]}")
+                door.listen()
                 begun.set()
                 await server.serve([door])
 

@@ -3,17 +3,19 @@
 import asyncio
 import io
 import os
+import shutil
 import signal
 import struct
 import tempfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from made_bundles import settings
+from made_bundles import settings, untrained
 from made_services import asked, form, service_of
 from PIL import Image
 from test_extract_frames import write
@@ -70,14 +72,17 @@ def film(folder: Path, frames: int) -> bytes:
 # ---------------------------------------------------------------- what is read
 
 
-def test_a_landmark_file_is_answered_as_predict_does(service, bundle_dir, tmp_path):
-    client, run = service
+@pytest.fixture
+def clip_file(tmp_path) -> Path:
     source = settings().source
-    clip = synthetic.read(synthetic.clips(source)[4], source)
-    file = landmark_file(tmp_path / "a.parquet", clip)
-    told = run(client.send(file.read_bytes()))
+    return landmark_file(tmp_path / "a.parquet", synthetic.read(synthetic.clips(source)[4], source))
+
+
+def test_a_landmark_file_is_answered_as_predict_does(service, bundle_dir, clip_file):
+    client, run = service
+    told = run(client.send(clip_file.read_bytes()))
     assert told.status == 200
-    (wanted,) = predict(bundle_dir, [file])
+    (wanted,) = predict(bundle_dir, [clip_file])
     assert {one["gloss"]: one["probability"] for one in told.json["top"]} == pytest.approx(
         dict(wanted["top"]), abs=1e-4
     )
@@ -121,6 +126,28 @@ def test_a_photo_without_a_hand_has_no_letter(service):
     told = run(client.send(picture(), ASL))
     assert told.status == 422
     assert "no person or hand found" in told.json["error"]
+
+
+@pytest.mark.models
+def test_a_strangers_file_cannot_name_files_of_this_machine(tmp_path):
+    """A bundle that was trained on a list of videos is sent a file that is such a list, and an archive as well."""
+    video, listed = write(tmp_path / "private.mp4", 5), tmp_path / "list.csv"
+    listed.write_text("path,gloss\nprivate.mp4,sign00\n")
+    tree = config.load([f"source.path={listed}", "source.kind=manifest"], base=settings().model_dump(exclude={"source"}))
+    replace(untrained(), config=tree).save(tmp_path / "bundle")
+    both = b"PK\x03\x04,path,gloss\nx," + str(video).encode() + b",PK\x05\x06" + bytes(18)
+    with asked(tmp_path / "bundle", "any_extractor=true") as (client, run):
+        told = run(client.send(both))
+    assert told.status == 422
+    assert "private" not in told.json["error"]
+
+
+def test_a_bundle_that_has_gone_is_the_services_fault_and_its_place_is_not_told(bundle_dir, tmp_path, clip_file):
+    shutil.copytree(bundle_dir, tmp_path / "bundle")
+    with asked(tmp_path / "bundle", "media=false") as (client, run):
+        shutil.rmtree(tmp_path / "bundle")
+        told = run(client.send(clip_file.read_bytes()))
+    assert (told.status, str(tmp_path) in told.json["error"]) == (503, False)
 
 
 # ---------------------------------------------------------------- what is refused
@@ -261,13 +288,16 @@ def test_a_file_that_takes_too_much_memory_kills_nobody_elses_reader(service, tm
 
 @pytest.mark.models
 def test_who_goes_away_frees_his_reader(bundle_dir):
-    async def leave() -> int:
-        async with service_of(bundle_dir, "any_extractor=true") as client:
-            question = asyncio.create_task(client.send(picture()))
-            while not client.service.decoders.busy:
-                await asyncio.sleep(0.01)
-            question.cancel()
-            await asyncio.gather(question, return_exceptions=True)
-            return (await client.send(picture())).status
+    async def leave() -> tuple:
+        async with service_of(bundle_dir, "any_extractor=true", "request_seconds=60") as client:
+            (reader,) = client.service.decoders.idle
+            os.kill(reader.process.pid, signal.SIGSTOP)  # a file that would take very long
+            body, kind = form(picture())
+            left = asyncio.Event()
+            question = client.ask("POST", "/api/v1/recognitions", body, left, content_type=kind)
+            asyncio.get_running_loop().call_later(0.5, left.set)
+            return await question, reader.alive, (await client.send(picture())).status, await client.get("/metrics")
 
-    assert asyncio.run(leave()) == 422
+    answer, alive, after, measured = asyncio.run(leave())
+    assert (answer.status, alive, after) == (0, False, 422)
+    assert b'raysign_requests_total{route="/api/v1/recognitions",status="499"} 1.0' in measured.body

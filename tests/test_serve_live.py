@@ -128,6 +128,19 @@ def test_no_more_cameras_than_may_and_none_of_another_site(bundle_dir):
     assert (elsewhere["type"], own["type"]) == ("websocket.close", "websocket.accept")
 
 
+@pytest.mark.parametrize("frame", ["[]", json.dumps({"layout": "holistic_75", "values": [[[0, 0, 0]] * 75]})])
+def test_a_camera_that_has_gone_before_its_answer_is_no_fault(bundle_dir, frame):
+    async def left() -> int:
+        async with service_of(bundle_dir, "media=false") as client:
+            async with client.camera() as camera:  # waits for the end of the session, and raises what it has raised
+                await camera.next()
+                camera.gone = True
+                await camera.to.put({"type": "websocket.receive", "text": frame})
+            return client.service.live
+
+    assert asyncio.run(left()) == 0
+
+
 def test_a_session_has_an_end(bundle_dir, clip):
     async def long() -> dict:
         async with service_of(bundle_dir, "media=false", "live_seconds=0.5") as client, client.camera() as camera:

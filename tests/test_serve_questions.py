@@ -3,15 +3,19 @@
 import asyncio
 import base64
 import json
+import socket
+import time
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_bundles import settings as tiny
 from made_bundles import untrained
-from made_services import as_json, asked, service_of
+from made_services import as_json, asked, form, listening, service_of
 
 from raysign.errors import BundleError, ConfigError, RaysignError
 from raysign.infer.predictor import Predictor
@@ -19,6 +23,7 @@ from raysign.schema import Landmarks
 from raysign.serve import settings as telling
 from raysign.serve.about import about
 from raysign.serve.batches import Batches
+from raysign.serve.question import SHORT, clips_of
 from raysign.serve.recogniser import Recogniser
 from raysign.serve.refusal import RefusedError
 from raysign.sources import synthetic
@@ -61,11 +66,11 @@ def coded(clip: Landmarks) -> dict:
 # ---------------------------------------------------------------- answers
 
 
-@pytest.mark.parametrize("form", [as_json, coded])
-def test_a_clip_is_answered_as_the_predictor_does(service, clips, truth, form):
+@pytest.mark.parametrize("written", [as_json, coded])
+def test_a_clip_is_answered_as_the_predictor_does(service, clips, truth, written):
     client, run = service
     for clip, wanted in zip(clips, truth, strict=True):
-        answer = run(client.post(form(clip)))
+        answer = run(client.post(written(clip)))
         assert answer.status == 200
         assert same(answer.json["top"], wanted)
         assert answer.json["frames"] == clip.values.shape[1]
@@ -205,6 +210,30 @@ BAD = {
 }  # fmt: skip
 
 
+def test_text_in_place_of_numbers_takes_no_memory(bundle_dir):
+    told = {"layout": "hand_21", "values": ["x" * 1_000_000] + [""] * 100}
+    settings = telling.load([str(bundle_dir)])
+    tracemalloc.start()
+    try:
+        with pytest.raises(ConfigError, match="values: found no array"):
+            clips_of(told, settings)
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("told", [GOOD, {"clips": [GOOD]}, {**GOOD, "fps": -1}, {**GOOD, "fps": 1e-9}, [GOOD]])
+def test_a_question_of_many_bytes_is_read_elsewhere_and_answered_as_a_short_one(service, told):
+    client, run = service
+    short = json.dumps(told).encode()
+    assert not client.service.decoders.busy
+    answers = [run(client.post(body)) for body in (short, short + b" " * SHORT)]
+    assert client.service.decoders.idle  # a process that was made for it
+    assert answers[0].status == answers[1].status
+    first, second = ({**answer.json, "milliseconds": 0} for answer in answers)
+    assert first == second
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_cannot_be_answered_is_told_in_a_line(service, name):
     client, run = service
@@ -300,6 +329,20 @@ def test_a_browser_may_load_nothing_from_elsewhere(service):
         assert "access-control-allow-origin" not in headers
 
 
+def test_who_goes_away_in_the_middle_of_a_question_is_no_fault_of_the_service(bundle_dir, capfd):
+    with listening(bundle_dir, "media=false") as address:
+        host, port = address.removeprefix("http://").split(":")
+        for kind in ("application/json", form(b"")[1]):
+            head = f"POST /api/v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 900\r\n\r\n"
+            with socket.create_connection((host, int(port))) as door:
+                door.sendall(head.encode() + form(b"x" * 300)[0][:200])
+        end, told = time.monotonic() + 60, ""
+        while 'status="499"} 2.0' not in told:
+            assert time.monotonic() < end, told
+            told = requests.get(f"{address}/metrics", timeout=30).text
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_bundle_that_is_being_loaded_is_not_ready(bundle_dir):
     async def early() -> tuple:
         async with service_of(bundle_dir, "media=false") as client:
@@ -352,6 +395,16 @@ def test_who_has_gone_is_not_asked_for_and_too_many_are_refused(clips):
 
     asyncio.run(leaving())
     assert sum(sizes) <= 4
+
+
+def test_more_clips_than_may_wait_are_answered_when_nobody_waits(clips):
+    async def alone() -> list:
+        return await Batches(answers_of_nothing, most=4, replicas=1, waiting=3).recognise([clips[0]] * 9)
+
+    async def answers_of_nothing(batch) -> list:
+        return [(np.zeros(1), {}) for _ in batch]
+
+    assert len(asyncio.run(alone())) == 9
 
 
 def test_a_recogniser_that_fails_fails_for_all_who_asked_and_for_nobody_later(clips):

@@ -1,5 +1,6 @@
 """The routes of a service. They are given what answers, so that they can be tried without Ray."""
 
+import contextlib
 import functools
 import mimetypes
 import time
@@ -11,13 +12,14 @@ from fastapi import APIRouter, FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from raysign import __version__
 from raysign.errors import ClipError, RaysignError
 from raysign.schema import Landmarks
 from raysign.serve.answer import drawing_of, hand_of
-from raysign.serve.around import Around
-from raysign.serve.live import Session
+from raysign.serve.around import LEFT, Around
+from raysign.serve.live import GONE, Session
 from raysign.serve.refusal import status_of
 from raysign.serve.service import Service
 
@@ -50,6 +52,7 @@ def build(service: Service) -> FastAPI:
     app.add_exception_handler(RaysignError, _refused)
     app.add_exception_handler(HTTPException, _unknown)
     app.add_exception_handler(RequestValidationError, _misspelt)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _broken)
     return app
 
@@ -102,7 +105,7 @@ async def recognitions(request: Request, bundle: Bundle = None, top: Top = 5, la
 async def letters(request: Request, bundle: Bundle = None) -> dict:
     service: Service = request.app.state.service
     about = service.about(bundle)
-    (photo,) = await service.read(about, request, images=True)
+    (photo,), _ = await service.read(about, request, images=True)
     if isinstance(photo, RaysignError):
         raise photo
     photo, side = hand_of(photo, service.settings.max_hands)
@@ -127,8 +130,9 @@ async def live(socket: WebSocket, bundle: str | None = None, top: int = 5) -> No
             recognise = functools.partial(service.recognise, about.name)
             await Session(socket, about, service.decoders, recognise, service.settings, max(1, min(top, 100))).run()
     except RaysignError as error:
-        await socket.send_json({"error": str(error)})
-        await socket.close(1008 if status_of(error) < 429 else 1013)
+        with contextlib.suppress(*GONE):
+            await socket.send_json({"error": str(error)})
+            await socket.close(1008 if status_of(error) < 429 else 1013)
 
 
 # ---------------------------------------------------------------- the service itself
@@ -163,6 +167,11 @@ async def _unknown(request: Request, error) -> JSONResponse:
 async def _misspelt(_: Request, error) -> JSONResponse:
     first = error.errors()[0]
     return JSONResponse({"error": f"{first['loc'][-1]}: {first['msg']}; see /openapi.json"}, 400)
+
+
+async def _gone(_: Request, __) -> Response:
+    """Who asked has gone before all of his question was here: nobody reads this, and nothing is wrong."""
+    return Response(status_code=LEFT)
 
 
 async def _broken(_: Request, error: Exception) -> JSONResponse:

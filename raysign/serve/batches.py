@@ -31,7 +31,7 @@ class Batches:
 
     async def recognise(self, clips: Sequence[Landmarks]) -> list[Found]:
         """The answers of clips, in order. RefusedError when too many wait already."""
-        if len(self.queue) + len(clips) > self.waiting:
+        if self.queue and len(self.queue) + len(clips) > self.waiting:
             raise RefusedError(429, f"clips: found {len(self.queue)} that wait, expected fewer; ask again in a second")
         futures = [asyncio.get_running_loop().create_future() for _ in clips]
         self.queue.extend(zip(clips, futures, strict=True))

@@ -22,6 +22,9 @@ from raysign.serve.refusal import RefusedError
 from raysign.serve.settings import Serve
 
 
+Clips = tuple[list[Landmarks | RaysignError], bool]  # those of a question, and whether it has a list of them
+
+
 class Decoder:
     """One process of `reader`, asked one question at a time."""
 
@@ -36,7 +39,7 @@ class Decoder:
                 command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
             )
 
-    async def ask(self, question: dict, file: IO[bytes], seconds: float) -> list[Landmarks | RaysignError]:
+    async def ask(self, question: dict, file: IO[bytes], seconds: float) -> Clips:
         """The clips of a file. ClipError or RefusedError when it cannot be used.
 
         The process is dead afterwards if it had to be killed, when it asked for it, and when the question is withdrawn.
@@ -58,7 +61,7 @@ class Decoder:
             self.close()
         if "error" in head:
             raise RefusedError(head["status"], head["error"])
-        return _clips(body)
+        return _clips(body), head["many"]
 
     async def _answer(self) -> tuple[dict, bytes]:
         loop, found = asyncio.get_running_loop(), bytearray()
@@ -98,19 +101,15 @@ class Decoders:
     """The processes that read files, and those that follow somebody before a camera; made in a running event loop."""
 
     def __init__(self, settings: Serve, bundles: dict[str, About]):
-        self.settings, limits = settings, settings.limits
-        self.told = {
-            "extract": {name: about.extract for name, about in bundles.items()},
-            "places": {name: str(settings.bundles[name]) for name in bundles}, "most": settings.max_clips,
-            "limits": {"pixels": limits.pixels, "frames": limits.frames, "seconds": limits.seconds},
-            "megabytes": settings.decoder_mb // 8, "memory_mb": settings.decoder_mb,
-        }  # fmt: skip
+        self.settings = settings
+        extract = {name: about.extract for name, about in bundles.items()}
+        self.told = {"settings": settings.model_dump(mode="json"), "extract": extract}
         self.idle = [Decoder(self.told) for _ in range(settings.decoders)] if settings.media else []
         self.places = asyncio.Semaphore(settings.decoders)
         self.cameras: list[Decoder] = []
         self.busy = 0
 
-    async def read(self, bundle: str, suffix: str, file: IO[bytes]) -> list[Landmarks | RaysignError]:
+    async def read(self, bundle: str, suffix: str, file: IO[bytes]) -> Clips:
         """The clips of a file whose content is of a kind that has this ending.
 
         Errors as of Decoder.ask; RefusedError also when all processes are busy for too long.
@@ -120,17 +119,20 @@ class Decoders:
                 await self.places.acquire()
         except TimeoutError:
             raise RefusedError(429, "service: too many files are being read; ask again in a while") from None
-        decoder = self._taken()
+        self.busy += 1
         try:
+            decoder = self._taken()
             question = {"do": "read", "bundle": bundle, "suffix": suffix}
-            return await decoder.ask(question, file, self.settings.request_seconds)
+            try:
+                return await decoder.ask(question, file, self.settings.request_seconds)
+            finally:
+                if decoder.alive:
+                    self.idle.append(decoder)
         finally:
             self.busy -= 1
-            self.idle.append(decoder if decoder.alive else Decoder(self.told))
             self.places.release()
 
     def _taken(self) -> Decoder:
-        self.busy += 1
         while self.idle:
             if (decoder := self.idle.pop()).alive:
                 return decoder

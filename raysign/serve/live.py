@@ -22,10 +22,11 @@ from raysign.serve.batches import Found
 from raysign.serve.decoders import Decoder, Decoders
 from raysign.serve.settings import Serve
 
-FRAME_MB = 4  # of a picture or of a frame's landmarks
+PICTURE = 4_000_000  # bytes
 QUIET = 30  # seconds without a frame after which a session ends
 START = 60  # seconds that the first frame may take: its process must be made
 
+GONE = (WebSocketDisconnect, RuntimeError)  # what sending raises when the other side has gone
 Recognise = Callable[[list[Landmarks]], Awaitable[list[Found]]]
 
 
@@ -76,7 +77,7 @@ class Session:
                 answer = json.dumps(await self._answer(message, stack))
                 try:
                     await self.socket.send_text(answer)
-                except (WebSocketDisconnect, RuntimeError):  # the other side has gone
+                except GONE:
                     return
 
     async def _message(self) -> Message | None:
@@ -93,7 +94,7 @@ class Session:
         if message.get("bytes") is not None:
             frame = await self._of_picture(message["bytes"], stack)
         else:
-            told = question.of_json(_sized(message.get("text") or ""))
+            told = question.of_json(_sized(message.get("text") or "", question.SHORT))
             frame = question.landmarks_of(told, self.settings)
         first = not self.past.frames
         self.past.add(began - self.begun, frame)
@@ -120,7 +121,7 @@ class Session:
     async def _of_picture(self, picture: bytes, stack: AsyncExitStack) -> Landmarks:
         if not self.about.media:
             raise ConfigError(f"bundle {self.about.name}: {self.about.note}")
-        suffix = question.suffix_of(_sized(picture)[:512])
+        suffix = question.suffix_of(_sized(picture, PICTURE)[:512])
         if suffix not in question.IMAGES:
             raise ConfigError("frame: found no picture, expected a JPEG or PNG")
         new = self.camera is None
@@ -130,13 +131,13 @@ class Session:
         with tempfile.TemporaryFile() as file:
             file.write(picture)
             file.flush()
-            (found,) = await self.camera.ask(asked, file, START if new else self.settings.request_seconds)
+            (found,), _ = await self.camera.ask(asked, file, START if new else self.settings.request_seconds)
         if isinstance(found, RaysignError):
             raise found
         return found
 
 
-def _sized(told):
-    if len(told) > FRAME_MB * 1e6:
-        raise LimitError(f"frame: found {len(told) / 1e6:.1f} MB, expected at most {FRAME_MB}; send smaller pictures")
+def _sized(told, most: int):
+    if len(told) > most:
+        raise LimitError(f"frame: found {len(told) / 1e6:.1f} MB, expected at most {most / 1e6:.0f}; send smaller ones")
     return told

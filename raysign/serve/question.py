@@ -12,6 +12,7 @@ from raysign.errors import ConfigError, LimitError
 from raysign.schema import Landmarks
 from raysign.serve.settings import Serve
 
+SHORT = 2**20  # bytes of JSON that is read in a moment
 _LONGEST = 20_000  # characters of a layout that is written out
 _LARGEST = 1e6  # whose squares, summed up, are numbers yet
 _KEYS = {"layout", "values", "visibility", "fps", "width", "height", "features", "features_kind"}
@@ -126,11 +127,9 @@ def _array(told: Any, place: str) -> np.ndarray:
 def _of_lists(told: Any, place: str) -> np.ndarray:
     if not isinstance(told, list):
         raise ConfigError(f"{place}: found {_kind(told)}, expected nested lists, or `base64` and `shape`")
-    array = np.array(told)
-    if array.dtype.kind == "O" and not set(map(type, array.ravel())) <= {int, float, type(None)}:
-        raise TypeError("other things than numbers")
-    if array.dtype.kind not in "fiuO" or array.ndim > 4:
-        raise TypeError("other things than numbers, or lists in lists in lists")
+    array = np.array(told, object)  # of text NumPy would else make an array in which all are as long as the longest
+    if array.ndim > 4 or not set(map(type, array.flat)) <= {int, float, type(None)}:
+        raise TypeError("other things than numbers, or lists of different lengths")
     return array.astype(np.float32)
 
 

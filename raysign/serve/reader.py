@@ -1,7 +1,7 @@
 """A process that reads files of strangers: the only place where they are decoded. It may hang, swell or die.
 
 It is started by `decoders` with a socket and answers one question after the other: a line of JSON with a file that has
-no name on any disk, answered by a line of JSON (`error` and `status`, or `size`) and LANDMARKS as an Arrow stream.
+no name on any disk, answered by a line of JSON (`error` and `status`, or `size` and `many`) and LANDMARKS as an Arrow stream.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raysign import config, schema
-from raysign.errors import ClipError, LimitError, RaysignError
+from raysign.errors import BundleError, ClipError, LimitError, RaysignError
 from raysign.extract import frames, landmarker
-from raysign.extract.frames import Limits
 from raysign.schema import ClipRef, Landmarks
-from raysign.serve.question import TABLES
-from raysign.serve.refusal import status_of
+from raysign.serve.question import TABLES, clips_of, of_json
+from raysign.serve.refusal import RefusedError, status_of
+from raysign.serve.settings import Serve
 
 NAME = "clip"  # what a file is called in errors
 
@@ -35,41 +35,42 @@ NAME = "clip"  # what a file is called in errors
 class Files:
     """Reads files for some bundles.
 
-    extract: of each bundle how its videos and images are read. places: their folders. folder: an empty one of this
-    process. most: clips of a file. megabytes: that a table may unfold to.
+    extract: of each bundle how its videos and images are read. folder: an empty one of this process.
     """
 
-    def __init__(self, extract: dict[str, dict], places: dict[str, str], folder: str, limits: dict, most: int,
-                 megabytes: int):  # fmt: skip
-        self.extract, self.places, self.folder = extract, places, Path(folder)
-        self.limits, self.most, self.megabytes = Limits(**limits), most, megabytes
+    def __init__(self, settings: Serve, extract: dict[str, dict], folder: str):
+        self.settings, self.extract, self.folder = settings, extract, Path(folder)
         self.landmarkers, self.tables, self.count = {}, {}, 0
         self.camera: Iterator | None = None
         self.shown: tuple[float, np.ndarray]
 
-    def answer(self, question: dict, file: int) -> list[Landmarks | RaysignError]:
-        """The clips of a file (one of a video or image), or one frame of a camera."""
+    def answer(self, question: dict, file: int) -> tuple[list[Landmarks | RaysignError], bool]:
+        """The clips of a file, and whether it is a list of them rather than one; of a camera one frame."""
         self.count += 1  # a name of its own: some readers remember files by theirs
         path = self.folder / f"{self.count}{question['suffix']}"
         path.symlink_to(f"/dev/fd/{file}")  # readers want a name, and tell by it what they read
         try:
             if question["do"] == "frame":
-                return [self._frame(question, path)]
+                return [self._frame(question, path)], False
+            if question["suffix"] == ".json":
+                clips, many = clips_of(of_json(path.read_bytes()), self.settings)
+                return [*clips], many
             if question["suffix"] in TABLES:
-                return self._table(question["bundle"], path)
-            return [self._landmarker(question["bundle"]).read(ClipRef(NAME, str(path), ""))]
+                found = self._table(question["bundle"], path)
+                return found, len(found) > 1
+            return [self._landmarker(question["bundle"]).read(ClipRef(NAME, str(path), ""))], False
         finally:
             path.unlink()
 
     def _landmarker(self, bundle: str) -> landmarker.Landmarker:
         if bundle not in self.landmarkers:
             options = config.Extract.model_validate(self.extract[bundle])
-            self.landmarkers[bundle] = landmarker.Landmarker(options, limits=self.limits)
+            self.landmarkers[bundle] = landmarker.Landmarker(options, limits=self.settings.limits)
         return self.landmarkers[bundle]
 
     def _frame(self, question: dict, path: Path) -> Landmarks:
         """The landmarks of a camera's next frame; the first of a session begins to follow somebody anew."""
-        self.shown = question["seconds"], frames.image(path, self.limits)
+        self.shown = question["seconds"], frames.image(path, self.settings.limits)
         with landmarker.quiet():
             if question["first"] or self.camera is None:
                 self.camera = self._landmarker(question["bundle"]).follow(self._film())
@@ -81,24 +82,33 @@ class Files:
             yield self.shown
 
     def _table(self, bundle: str, path: Path) -> list[Landmarks | RaysignError]:
-        unfolded = _unfolded(path)
-        if unfolded > self.megabytes * 1e6:
-            raise LimitError(f"{path}: found {unfolded / 1e6:.0f} MB when unfolded, expected at most {self.megabytes}")
-        from raysign.infer.reader import Reader  # late: it imports torch, which videos do not need
-        from raysign.learn import ensemble as ensembles
-
+        unfolded, may, most = _unfolded(path) / 1e6, self.settings.decoder_mb // 8, self.settings.max_clips
+        if unfolded > may:
+            raise LimitError(f"{path}: found {unfolded:.0f} MB when unfolded, expected at most {may}")
         if bundle not in self.tables:
-            self.tables[bundle] = Reader(ensembles.load(Path(self.places[bundle])))
-        found = [clip for _, clip in islice(self.tables[bundle].clips(path), self.most + 1)]
+            self.tables[bundle] = self._reader(bundle)
+        found = [clip for _, clip in islice(self.tables[bundle].clips(path), most + 1)]
         if not found:
             raise ClipError(f"{path}: found no clip in it; give another file")
-        if len(found) > self.most:
-            raise LimitError(f"{path}: found more than {self.most} clips, expected fewer; send several files")
+        if len(found) > most:
+            raise LimitError(f"{path}: found more than {most} clips, expected fewer; send several files")
         for clip in found:
             if isinstance(clip, Landmarks):
                 persons, count = clip.values.shape[:2]
-                self.limits.check(path, 0, 0, persons * count, count / clip.fps if clip.fps else 0)
+                self.settings.limits.check(path, 0, 0, persons * count, count / clip.fps if clip.fps else 0)
         return found
+
+    def _reader(self, bundle: str):
+        from raysign.infer.reader import Reader  # late: it imports torch, which videos do not need
+        from raysign.learn import ensemble as ensembles
+
+        try:
+            reader = Reader(ensembles.load(self.settings.bundles[bundle]))
+        except BundleError:
+            raise RefusedError(503, f"bundle {bundle}: it has gone or changed; ask again when it is back") from None
+        if reader.trained and not reader.trained.kind.endswith("npz"):
+            reader.trained = None  # a stranger's file is none of the lists of other files that training may have read
+        return reader
 
 
 def _unfolded(path: Path) -> float:
@@ -120,18 +130,19 @@ def _unfolded(path: Path) -> float:
 def main() -> None:
     """Answer until the socket is closed."""
     door, told = socket.socket(fileno=int(sys.argv[1])), json.loads(sys.argv[2])
-    most = told.pop("memory_mb") << 20
+    settings = Serve.model_validate(told["settings"])
+    most = settings.decoder_mb << 20
     _confine(most)
-    files = Files(**told)
+    files = Files(settings, told["extract"], told["folder"])
     while True:
         line, descriptors, _, _ = socket.recv_fds(door, 65536, 1)
         if not line:
             break
         question = json.loads(line)
         try:
-            rows = [_row(clip, files.folder) for clip in files.answer(question, descriptors[0])]
-            body = _stream(schema.to_table(rows, schema.LANDMARKS))
-            head: dict = {"size": len(body)}
+            clips, many = files.answer(question, descriptors[0])
+            body = _stream(schema.to_table([_row(clip, files.folder) for clip in clips], schema.LANDMARKS))
+            head: dict = {"size": len(body), "many": many}
         except RaysignError as error:
             head, body = {"error": _public(error, files.folder), "status": status_of(error)}, b""
         except Exception as error:  # the row boundary: a strange file costs that file only

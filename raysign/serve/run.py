@@ -27,20 +27,23 @@ def run(settings: Serve) -> None:
     """Serve until an interrupt. ConfigError, BundleError or RaysignError when it cannot be begun."""
     bundles = {name: about(name, place, settings) for name, place in settings.bundles.items()}
     asks: dict[str, Ask] = {}
-    with _listening(settings) as door, _http(settings, bundles, asks, door):
-        host, port = door.getsockname()[:2]
-        place = f"http://{'localhost' if host in ('127.0.0.1', '0.0.0.0', '::') else host}:{port}"
+    with _listening(settings) as door, contextlib.ExitStack() as last, _http(settings, bundles, asks, door):
+        place = _address(*door.getsockname()[:2])
         _say(f"raysign: {place}/ is the page, {place}/api/v1/recognitions takes questions; bundles are being loaded")
         from raysign.serve import deploy  # late: HTTP is there first
 
+        last.callback(deploy.stop, settings)  # when HTTP has ended: what was asked before is answered yet
         deploy.connect(settings)
-        try:
-            asks.update(deploy.start(settings))
-            for one in bundles.values():
-                _say(f"raysign: {one.name} is ready ({len(one.labels)} glosses{'; ' + one.note if one.note else ''})")
-            threading.Event().wait()
-        finally:
-            deploy.stop(settings)
+        asks.update(deploy.start(settings))
+        for one in bundles.values():
+            _say(f"raysign: {one.name} is ready ({len(one.labels)} glosses{'; ' + one.note if one.note else ''})")
+        threading.Event().wait()
+
+
+def _address(host: str, port: int) -> str:
+    """What a browser on this machine is to open."""
+    host = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else host
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _say(line: str) -> None:

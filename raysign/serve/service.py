@@ -1,5 +1,6 @@
 """What answers the questions of a service: its bundles, and the way from a question to clips and to their answers."""
 
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from raysign.serve import question
 from raysign.serve.about import About
 from raysign.serve.answer import answer
 from raysign.serve.batches import Found
-from raysign.serve.decoders import Decoders
+from raysign.serve.decoders import Clips, Decoders
 from raysign.serve.measures import Measures
 from raysign.serve.refusal import RefusedError
 from raysign.serve.settings import Serve
@@ -47,20 +48,29 @@ class Service:
             raise RefusedError(503, f"bundle {name}: not ready yet; ask again in a few seconds")
         return self.bundles[name]
 
-    async def clips(self, about: About, request: Request) -> tuple[list[Landmarks | RaysignError], bool]:
+    async def clips(self, about: About, request: Request) -> Clips:
         """The clips of a question, and whether they are a list of them rather than one."""
         self._refuse_large(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind == "application/json":
-            found, many = question.clips_of(question.of_json(await request.body()), self.settings)
-            return [*found], many
+            return await self._landmarks(about, request)
         if kind != "multipart/form-data":
             expected = "application/json of landmarks or multipart/form-data with a `file`"
             raise RefusedError(415, f"content-type: found {kind[:60]!r}, expected {expected}")
-        found = await self.read(about, request)
-        return found, len(found) > 1
+        return await self.read(about, request)
 
-    async def read(self, about: About, request: Request, images: bool = False) -> list[Landmarks | RaysignError]:
+    async def _landmarks(self, about: About, request: Request) -> Clips:
+        """The clips of JSON: of short one here and at once, of long one where it holds up nobody else."""
+        with tempfile.SpooledTemporaryFile(question.SHORT) as file:
+            async for some in request.stream():
+                file.write(some)
+            if file.tell() > question.SHORT:
+                return await self.decoders.read(about.name, ".json", file)
+            file.seek(0)
+            clips, many = question.clips_of(question.of_json(file.read()), self.settings)
+            return [*clips], many
+
+    async def read(self, about: About, request: Request, images: bool = False) -> Clips:
         """The clips of the file that was sent. images: other files are refused."""
         self._refuse_large(request)
         async with request.form(max_files=1, max_fields=8) as form:

@@ -67,7 +67,7 @@ class Serve(Section):
     # cameras
     live_sessions: int = Field(2, ge=0, description="at a time; each has a process that follows the person")
     live_seconds: float = Field(600, gt=0, description="after which a session ends")
-    live_window: float = Field(2.5, gt=0, le=20, description="seconds of the past that an answer is about")
+    live_window: float = Field(2.5, ge=0.1, le=20, description="seconds of the past that an answer is about")
     live_every: float = Field(0.4, ge=0, description="seconds between two answers")
 
     @property
