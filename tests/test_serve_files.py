@@ -133,7 +133,9 @@ def test_a_strangers_file_cannot_name_files_of_this_machine(tmp_path):
     """A bundle that was trained on a list of videos is sent a file that is such a list, and an archive as well."""
     video, listed = write(tmp_path / "private.mp4", 5), tmp_path / "list.csv"
     listed.write_text("path,gloss\nprivate.mp4,sign00\n")
-    tree = config.load([f"source.path={listed}", "source.kind=manifest"], base=settings().model_dump(exclude={"source"}))
+    tree = config.load(
+        [f"source.path={listed}", "source.kind=manifest"], base=settings().model_dump(exclude={"source"})
+    )
     replace(untrained(), config=tree).save(tmp_path / "bundle")
     both = b"PK\x03\x04,path,gloss\nx," + str(video).encode() + b",PK\x05\x06" + bytes(18)
     with asked(tmp_path / "bundle", "any_extractor=true") as (client, run):

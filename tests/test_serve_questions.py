@@ -14,18 +14,14 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_bundles import settings as tiny
-from made_bundles import untrained
 from made_services import as_json, asked, form, listening, service_of
 
-from raysign.errors import BundleError, ConfigError, RaysignError
+from raysign.errors import ConfigError, RaysignError
 from raysign.infer.predictor import Predictor
 from raysign.schema import Landmarks
 from raysign.serve import settings as telling
-from raysign.serve.about import about
-from raysign.serve.batches import Batches
 from raysign.serve.question import SHORT, clips_of
 from raysign.serve.recogniser import Recogniser
-from raysign.serve.refusal import RefusedError
 from raysign.sources import synthetic
 
 
@@ -333,7 +329,9 @@ def test_who_goes_away_in_the_middle_of_a_question_is_no_fault_of_the_service(bu
     with listening(bundle_dir, "media=false") as address:
         host, port = address.removeprefix("http://").split(":")
         for kind in ("application/json", form(b"")[1]):
-            head = f"POST /api/v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 900\r\n\r\n"
+            head = (
+                f"POST /api/v1/recognitions HTTP/1.1\r\nHost: x\r\nContent-Type: {kind}\r\nContent-Length: 900\r\n\r\n"
+            )
             with socket.create_connection((host, int(port))) as door:
                 door.sendall(head.encode() + form(b"x" * 300)[0][:200])
         end, told = time.monotonic() + 60, ""
@@ -352,140 +350,3 @@ def test_a_bundle_that_is_being_loaded_is_not_ready(bundle_dir):
     asked_early, health, page = asyncio.run(early())
     assert (asked_early.status, health.status, page.status) == (503, 503, 200)
     assert "not ready" in asked_early.json["error"]
-
-
-# ---------------------------------------------------------------- batches
-
-
-def test_clips_that_wait_are_asked_together_and_no_more_than_may(clips):
-    sizes, free = [], asyncio.Event()
-
-    async def ask(batch):
-        await free.wait()
-        return [(np.zeros(1), {}) for _ in batch]
-
-    async def waiting() -> None:
-        batches = Batches(ask, most=4, replicas=1, waiting=100, told=sizes.append)
-        questions = [asyncio.create_task(batches.recognise([clips[0]])) for _ in range(10)]
-        await asyncio.sleep(0.01)
-        free.set()
-        await asyncio.gather(*questions)
-
-    asyncio.run(waiting())
-    assert sizes[0] in (1, 4) and max(sizes) == 4 and sum(sizes) == 10
-
-
-def test_who_has_gone_is_not_asked_for_and_too_many_are_refused(clips):
-    sizes, free = [], asyncio.Event()
-
-    async def ask(batch):
-        await free.wait()
-        return [(np.zeros(1), {}) for _ in batch]
-
-    async def leaving() -> None:
-        batches = Batches(ask, most=4, replicas=1, waiting=3, told=sizes.append)
-        questions = [asyncio.create_task(batches.recognise([clips[0]])) for _ in range(4)]
-        await asyncio.sleep(0.01)
-        with pytest.raises(RefusedError, match="ask again"):
-            await batches.recognise([clips[0]] * 4)
-        questions[2].cancel()
-        questions[3].cancel()
-        free.set()
-        await asyncio.gather(*questions[:2])
-
-    asyncio.run(leaving())
-    assert sum(sizes) <= 4
-
-
-def test_more_clips_than_may_wait_are_answered_when_nobody_waits(clips):
-    async def alone() -> list:
-        return await Batches(answers_of_nothing, most=4, replicas=1, waiting=3).recognise([clips[0]] * 9)
-
-    async def answers_of_nothing(batch) -> list:
-        return [(np.zeros(1), {}) for _ in batch]
-
-    assert len(asyncio.run(alone())) == 9
-
-
-def test_a_recogniser_that_fails_fails_for_all_who_asked_and_for_nobody_later(clips):
-    tries = []
-
-    async def ask(batch):
-        tries.append(len(batch))
-        if len(tries) == 1:
-            raise RefusedError(503, "gone")
-        return [(np.zeros(1), {}) for _ in batch]
-
-    async def twice() -> tuple:
-        batches = Batches(ask, most=4, replicas=1, waiting=100)
-        return await batches.recognise([clips[0]]), await batches.recognise([clips[0]])
-
-    first, second = asyncio.run(twice())
-    assert isinstance(first[0], RaysignError) and not isinstance(second[0], RaysignError)
-
-
-# ---------------------------------------------------------------- settings
-
-
-def test_a_bundle_is_called_as_its_config_unless_it_is_told(bundle_dir, tmp_path):
-    (tmp_path / "serve.yaml").write_text(f"bundles: {{second: {bundle_dir}}}\nport: 8080")
-    told = telling.load([str(bundle_dir), str(tmp_path / "serve.yaml"), "decoders=3"])
-    assert list(told.bundles) == ["tiny", "second"]
-    assert (told.port, told.decoders, told.host) == (8080, 3, "127.0.0.1")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ([], "bundles: found none"),
-        (["nowhere"], "no card.json"),
-        (["BUNDLE", "BUNDLE"], "second bundle named 'tiny'"),
-        (["BUNDLE", "prot=1"], "did you mean 'port'"),
-        (["BUNDLE", "port=many"], "port: found 'many'"),
-        (["BUNDLE", "gone.yaml"], "gone.yaml: "),
-    ],
-)
-def test_a_wrong_word_is_named(bundle_dir, words, message):
-    with pytest.raises(RaysignError, match=message):
-        telling.load([str(bundle_dir) if word == "BUNDLE" else word for word in words])
-
-
-def test_variables_of_the_alphabet_service_are_defaults(bundle_dir, monkeypatch):
-    for name, value in {"CLASSIFIER_PATH": bundle_dir, "MIN_DETECTION_CONFIDENCE": 0.3, "MAX_NUM_HANDS": 2}.items():
-        monkeypatch.setenv(f"ASL_{name}", str(value))
-    told = telling.load([])
-    assert (list(told.bundles), told.detection_confidence, told.max_hands) == (["tiny"], 0.3, 2)
-    assert about("tiny", bundle_dir, told.model_copy(update={"any_extractor": True})).extract[
-        "detection_confidence"
-    ] == pytest.approx(0.3)
-    monkeypatch.setenv("ASL_MAX_NUM_HANDS", "three")
-    with pytest.raises(ConfigError, match="max_hands: found 'three'"):
-        telling.load([])
-
-
-@pytest.mark.parametrize(
-    ("extractor", "words", "media"),
-    [
-        ("import synthetic 12", (), False),
-        (["import npz 1", "import npz 2"], (), False),
-        (None, (), False),
-        ("import synthetic 12", ("any_extractor=true",), True),
-        ("0123456789abcdef", ("media=false",), False),
-    ],
-)
-def test_media_are_taken_by_bundles_that_were_trained_on_media(tmp_path, extractor, words, media):
-    bundle = untrained()
-    bundle.card["extractor"] = extractor
-    bundle.save(tmp_path)
-    found = about("tiny", tmp_path, telling.load([str(tmp_path), *words]))
-    assert found.media == media
-    assert media or "landmarks only" in found.note
-
-
-@pytest.mark.models
-def test_a_bundle_of_another_extractor_is_not_served(tmp_path):
-    bundle = untrained()
-    bundle.card["extractor"] = "0123456789abcdef"
-    bundle.save(tmp_path)
-    with pytest.raises(BundleError, match="any_extractor=true"):
-        about("tiny", tmp_path, telling.load([str(tmp_path)]))

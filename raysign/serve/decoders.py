@@ -21,7 +21,6 @@ from raysign.serve.about import About
 from raysign.serve.refusal import RefusedError
 from raysign.serve.settings import Serve
 
-
 Clips = tuple[list[Landmarks | RaysignError], bool]  # those of a question, and whether it has a list of them
 
 

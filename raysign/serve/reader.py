@@ -1,7 +1,8 @@
 """A process that reads files of strangers: the only place where they are decoded. It may hang, swell or die.
 
 It is started by `decoders` with a socket and answers one question after the other: a line of JSON with a file that has
-no name on any disk, answered by a line of JSON (`error` and `status`, or `size` and `many`) and LANDMARKS as an Arrow stream.
+no name on any disk, answered by a line of JSON (`error` and `status`, or `size` and `many`: whether the file is a list
+of clips) and LANDMARKS as an Arrow stream.
 """
 
 import ctypes
