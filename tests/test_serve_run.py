@@ -1,5 +1,6 @@
 """`raysign serve` itself: its start, answers on a port, a recogniser that dies, its end; and what its page says."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -177,11 +179,24 @@ def test_a_recogniser_that_dies_is_replaced_and_its_question_answered(service, c
     assert ask(service, clip, "?bundle=mine").status_code == 200
 
 
-def test_it_ends_at_once_and_leaves_nothing(service):
+def test_it_ends_at_once_answers_what_was_asked_and_leaves_nothing(service, clip):
     process = psutil.Process(service.process.pid)
     below = process.children(recursive=True)
     assert len(below) > 3
-    service.process.send_signal(signal.SIGTERM)
+
+    def asks(_) -> list[int]:
+        """Statuses of one question after the other, until nobody listens any more."""
+        found = []
+        with contextlib.suppress(requests.ConnectionError):
+            while True:
+                found.append(ask(service, clip).status_code)
+        return found
+
+    with ThreadPoolExecutor(8) as pool:
+        asked = pool.map(asks, range(8))
+        time.sleep(1)
+        service.process.send_signal(signal.SIGTERM)
+        assert {status for statuses in asked for status in statuses} == {200}
     assert service.process.wait(60) == 0
     _, alive = psutil.wait_procs(below, 30)
     assert alive == []
