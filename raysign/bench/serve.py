@@ -18,16 +18,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+import aiohttp
 import numpy as np
 import psutil
 import torch
 from pydantic import PositiveInt
 
 from raysign import config
+from raysign.bench._cluster import below
 from raysign.bench._made import landmarks
 from raysign.bench._watch import seconds
 from raysign.clips import form
@@ -57,7 +59,7 @@ def run(requests: PositiveInt = 10_000, frames: PositiveInt = 60, clients: tuple
         predictor = Predictor(_bundle(home / "bundle"))
         bare = [_bare(predictor, clips)]
         with _served(home, replicas) as (address, process):
-            asked = _Asked(address, [_request(address, clip) for clip in clips])
+            asked = _Asked(address, [_question(clip) for clip in clips])
             loads = {str(n): asked.load(max(n, requests // 10), n) for n in clients}
             before, began = _memory(process), time.perf_counter()
             statuses = asked.flood(requests, max(clients))
@@ -130,57 +132,53 @@ def _served(home: Path, replicas: int) -> Iterator[tuple[str, psutil.Process]]:
 def _memory(process: psutil.Process) -> int:
     """Megabytes that the processes of the service have for themselves."""
     total = 0
-    for one in (process, *process.children(recursive=True)):
-        try:
+    for one in (process, *below(process.pid)):
+        with suppress(psutil.Error):  # it has just ended
             total += one.memory_full_info().uss
-        except psutil.Error:  # it has just ended
-            continue
     return round(total / 2**20)
 
 
 # ---------------------------------------------------------------- those who ask
 
 
-def _request(address: str, clip: Landmarks) -> bytes:
-    """A clip as HTTP, arrays in base64."""
+@dataclass(frozen=True)
+class _Question:
+    body: bytes
+    kind: str = "application/json"
+    path: str = "/api/v1/recognitions"
+
+
+def _question(clip: Landmarks) -> _Question:
+    """A clip, its arrays in base64."""
     arrays = {
         name: {"base64": base64.b64encode(array.astype("<f4").tobytes()).decode(), "shape": [*array.shape]}
         for name, array in (("values", clip.values), ("visibility", clip.visibility))
     }
     told = {"layout": clip.layout, **arrays, "fps": clip.fps, "width": clip.width, "height": clip.height}
-    return _http(address, json.dumps(told).encode())
+    return _Question(json.dumps(told).encode())
 
 
-def _http(address: str, body: bytes, kind: str = "application/json", path: str = "/api/v1/recognitions") -> bytes:
-    host = urlsplit(address).netloc
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
-
-
-def _malformed(address: str) -> list[bytes]:
+def _malformed() -> list[_Question]:
     told = {"layout": LAYOUT, "values": np.zeros((3, 75, 3)).tolist()}
     bodies = [b"", b"{", b"[" * 100_000, b"\xff\xfe", json.dumps({**told, "values": [[["NaN"] * 3] * 75]}).encode(),
               json.dumps({**told, "layout": "ntu_25"}).encode(), json.dumps({**told, "fps": 1e-9}).encode(),
               json.dumps({"clips": [told] * 1000}).encode()]  # fmt: skip
-    forms = [(b"x", "multipart/form-data; boundary=x"), (b"x", "multipart/form-data"), (b"x", "text/plain")]
     file = b'--x\r\nContent-Disposition: form-data; name="file"; filename="../../a"\r\n\r\nPAR1\r\n--x--\r\n'
-    return [
-        *(_http(address, body) for body in bodies), *(_http(address, *form) for form in forms),
-        _http(address, file, forms[0][1]), _http(address, b"{}", path="/nowhere"),
-    ]  # fmt: skip
+    forms = [(b"x", "multipart/form-data; boundary=x"), (b"x", "multipart/form-data"), (b"x", "text/plain"),
+             (file, "multipart/form-data; boundary=x")]  # fmt: skip
+    return [*map(_Question, bodies), *(_Question(*form) for form in forms), _Question(b"{}", path="/nowhere")]
 
 
 class _Asked:
     """Clients that each ask again as soon as they are answered, over one connection each."""
 
-    def __init__(self, address: str, requests: list[bytes]):
-        place = urlsplit(address)
-        self.host, self.port, self.requests, self.bad = place.hostname, place.port, requests, _malformed(address)
+    def __init__(self, address: str, questions: list[_Question]):
+        self.address, self.questions, self.bad = address, questions, _malformed()
 
     def load(self, count: int, clients: int) -> dict:
         """Clips a second and milliseconds of an answer with so many clients."""
-        asked = itertools.islice(itertools.cycle(self.requests), count)
-        asyncio.run(self._all(iter(self.requests[:clients]), clients))  # a round that is not counted
+        asked = itertools.islice(itertools.cycle(self.questions), count)
+        asyncio.run(self._all(iter(self.questions[:clients]), clients))  # a round that is not counted
         began = time.perf_counter()
         answers = asyncio.run(self._all(asked, clients))
         spent = time.perf_counter() - began
@@ -191,36 +189,23 @@ class _Asked:
 
     def flood(self, count: int, clients: int) -> dict[str, int]:
         """How many answers of each status there were."""
-        good, bad = itertools.cycle(self.requests), itertools.cycle(self.bad)
+        good, bad = itertools.cycle(self.questions), itertools.cycle(self.bad)
         asked = (next(bad) if number % BAD == 0 else next(good) for number in range(count))
-        return {
-            str(status): n
-            for status, n in sorted(Counter(s for s, _ in asyncio.run(self._all(asked, clients))).items())
-        }
+        statuses = Counter(status for status, _ in asyncio.run(self._all(asked, clients)))
+        return {str(status): statuses[status] for status in sorted(statuses)}
 
-    async def _all(self, asked: Iterator[bytes], clients: int) -> list[tuple[int, float]]:
-        found = await asyncio.gather(*(self._client(asked) for _ in range(clients)))
+    async def _all(self, asked: Iterator[_Question], clients: int) -> list[tuple[int, float]]:
+        async with aiohttp.ClientSession(self.address, connector=aiohttp.TCPConnector(limit=clients)) as session:
+            found = await asyncio.gather(*(_client(session, asked) for _ in range(clients)))
         return [answer for answers in found for answer in answers]
 
-    async def _client(self, asked: Iterator[bytes]) -> list[tuple[int, float]]:
-        """Status and seconds of each answer."""
-        found, streams = [], None
-        for request in asked:
-            streams = streams or await asyncio.open_connection(self.host, self.port)
-            began = time.perf_counter()
-            status, kept = await _answered(request, *streams)
-            found.append((status, time.perf_counter() - began))
-            if not kept:
-                streams[1].close()
-                streams = None
-        if streams:
-            streams[1].close()
-        return found
 
-
-async def _answered(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[int, bool]:
-    """The status of an answer, and whether the connection goes on."""
-    writer.write(request)
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    await reader.readexactly(int(head.partition(b"content-length: ")[2].split(b"\r\n")[0]))
-    return int(head.split(b" ", 2)[1]), b"connection: close" not in head
+async def _client(session: aiohttp.ClientSession, asked: Iterator[_Question]) -> list[tuple[int, float]]:
+    """Status and seconds of each answer."""
+    found = []
+    for one in asked:
+        began = time.perf_counter()
+        async with session.post(one.path, data=one.body, headers={"Content-Type": one.kind}) as answer:
+            await answer.read()
+        found.append((answer.status, time.perf_counter() - began))
+    return found
