@@ -32,14 +32,22 @@ def address(bundle_dir):
         yield made
 
 
+@pytest.fixture(scope="module")
+def tab():
+    with browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as made:
+        yield made
+
+
 @pytest.fixture
-def page(address):
-    with browser("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream") as tab:
-        tab.wide(1280)
-        tab.open(address)
-        tab.until("document.getElementById('bundle').options.length")
-        yield tab
-        assert_own(tab, address)
+def page(tab, address):
+    """The page opened anew."""
+    tab.asked.clear()
+    tab.logged.clear()
+    tab.wide(1280)
+    tab.open(address)
+    tab.until("document.getElementById('bundle').options.length")
+    yield tab
+    assert_own(tab, address)
 
 
 def assert_own(tab: Page, address: str) -> None:
@@ -71,6 +79,7 @@ def test_a_photo_is_shown_with_its_skeleton_and_the_likeliest_glosses(page, phot
     page.until("document.getElementById('overlay').width > 0")
     assert drawn(page) > 500
     assert page.text("facts").startswith("1 frame; answered in")
+    assert "only the skeleton" not in page.text("facts")
     assert page.text("spoken").endswith(" percent")
     assert page.tell("document.documentElement.scrollWidth <= innerWidth")
     page.save(tmp_path / "page.png")
@@ -120,6 +129,7 @@ def test_the_signs_of_a_long_clip_are_listed_and_can_be_gone_to(tmp_path, width)
         tab.until("document.querySelectorAll('#signs button').length === 4")
         assert tab.text("state") == "4 signs, one after the other:"
         assert tab.text("spoken").count(",") == 3
+        assert tab.text("facts").endswith("This browser shows only the skeleton of it.")
         tab.tell("document.querySelectorAll('#signs button')[2].click()")
         assert tab.tell(ANSWERED) == 3
         marked = "[...document.querySelectorAll('#signs button')].map((one) => one.getAttribute('aria-current'))"
@@ -154,6 +164,7 @@ def test_a_camera_is_watched_until_it_is_switched_off(address, request, words, t
         tab.tell("document.getElementById('camera').click()")
         tab.until("document.getElementById('state').textContent === 'The camera is off.'")
         assert tab.tell("document.getElementById('camera').getAttribute('aria-pressed')") == "false"
+        assert tab.tell("document.getElementById('stage').hidden")
         assert_own(tab, address)
 
 

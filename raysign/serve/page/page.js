@@ -83,8 +83,10 @@ function clear() {
   showSigns([]);
   at("facts").textContent = at("spoken").textContent = "";
   for (const shown of [at("video"), at("photo")]) {
+    shown.onload = shown.onloadedmetadata = shown.onerror = null; // what comes of it now is of another file
     if (shown.src) URL.revokeObjectURL(shown.src);
     shown.removeAttribute("src");
+    if (shown.load) shown.load(); // else a video goes on unseen
     shown.hidden = true;
   }
   at("frame").classList.remove("mirrored");
@@ -105,7 +107,7 @@ function shape(width, height) {
 
 async function ask(file) {
   const question = clear();
-  const playing = await show(file);
+  const shown = show(file);
   if (limits.max_upload_mb && file.size > limits.max_upload_mb * 1e6) {
     say("", `${WORDS[413]} ${(file.size / 1e6).toFixed(0)} MB; at most ${limits.max_upload_mb} MB are taken.`);
     return;
@@ -127,7 +129,9 @@ async function ask(file) {
     say("", wordsOf(response.status, told.error));
     return;
   }
-  answered(told, playing, performance.now() - began);
+  const turnaround = performance.now() - began;
+  const playing = await shown;
+  if (question === asked) answered(told, playing, turnaround);
 }
 
 function wordsOf(status, error = "") {
@@ -153,27 +157,26 @@ function answered(told, playing, turnaround) {
     speak(clip.top, 0);
   }
   const long = clip.seconds ? `, ${clip.seconds.toFixed(1)} s` : "";
-  const note = clip.note ? ` ${clip.note}.` : "";
+  const note = `${clip.note ? ` ${clip.note}.` : ""}${playing ? "" : " This browser shows only the skeleton of it."}`;
   at("facts").textContent = `${clip.frames} ${clip.frames === 1 ? "frame" : "frames"}${long}; answered in ${(turnaround / 1000).toFixed(1)} s.${note}`;
   if (!playing) shape(clip.landmarks.width, clip.landmarks.height);
   stopDrawing = follow(at("overlay"), clip.landmarks, playing === "video" ? at("video") : null);
 }
 
-/** Shows a file as far as the browser can: "video", "photo" or "" for nothing. */
+/** Shows a file as far as the browser can; a promise of "video", "photo" or "" for nothing. */
 function show(file) {
   at("stage").hidden = true;
   const image = file.type.startsWith("image/") && file.type !== "image/gif";
   const shown = at(image ? "photo" : "video");
   return new Promise((done) => {
-    shown.addEventListener(image ? "load" : "loadeddata", () => {
+    shown[image ? "onload" : "onloadedmetadata"] = () => { // more than this some telephones load only when it plays
       const [width, height] = image ? [shown.naturalWidth, shown.naturalHeight] : [shown.videoWidth, shown.videoHeight];
-      if (!width) done(""); // only the sound of it can be played
       shown.hidden = !width;
       if (width) shape(width, height);
       if (!image && !matchMedia("(prefers-reduced-motion: reduce)").matches) shown.play().catch(() => {});
-      done(image ? "photo" : "video");
-    }, { once: true });
-    shown.addEventListener("error", () => done(""), { once: true });
+      done(width ? (image ? "photo" : "video") : ""); // of some files only the sound can be played
+    };
+    shown.onerror = () => done("");
     shown.src = URL.createObjectURL(file);
   });
 }
@@ -217,14 +220,18 @@ function camera() {
     video.controls = true;
     at("camera").setAttribute("aria-pressed", "false");
     at("camera").textContent = "Use the camera";
-    if (question === asked) say(words ? "" : "The camera is off.", words);
+    if (question !== asked) return;
+    at("stage").hidden = true;
+    at("facts").textContent = "";
+    say(words ? "" : "The camera is off.", words);
   }
   stopCamera = watch(video, at("bundle").value, told, ended);
 }
 
 // ---------------------------------------------------------------- the beginning
 
-async function begin() {
+/** Learns what there is to ask, again and again until all is ready; ready: false when it was not the last time. */
+async function begin(ready) {
   try {
     const told = await (await fetch("api/v1/bundles")).json();
     ({ limits, bundles } = told);
@@ -234,14 +241,14 @@ async function begin() {
     at("choice").hidden = bundles.length < 2;
     hint();
     if (bundles.every((one) => one.ready)) {
-      if (at("state").textContent.startsWith("The recogniser")) say("Ready.");
+      if (!ready) say("Ready.");
       return;
     }
     say("The recogniser is being loaded …");
   } catch {
     say("", LOST);
   }
-  setTimeout(begin, 2000);
+  setTimeout(() => begin(false), 2000);
 }
 
 /** What the chosen recogniser takes. */
@@ -264,4 +271,4 @@ for (const kind of ["dragover", "dragleave", "drop"]) {
     if (kind === "drop" && event.dataTransfer.files.length) ask(event.dataTransfer.files[0]);
   });
 }
-begin();
+begin(true);
