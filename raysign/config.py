@@ -87,7 +87,7 @@ class Augment(Section):
     )
     # out of sight
     drop_hand: float = Field(0.3, ge=0, le=1, description="chance that one hand goes unseen for a stretch of frames")
-    drop_frames: float = Field(0.0, ge=0, le=1, description="chance that all goes unseen for a stretch of frames")
+    drop_frames: float = Field(0.3, ge=0, le=1, description="chance that all goes unseen for a stretch of frames")
     drop_part: float = Field(0.0, ge=0, le=1, description="chance that a part of the skeleton goes unseen")
     drop_points: float = Field(0.0, ge=0, lt=1, description="chance of each point that it goes unseen")
     drop_area: float = Field(0.0, ge=0, le=1, description="chance that a rectangle of the image goes unseen")
