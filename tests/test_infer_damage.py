@@ -77,6 +77,23 @@ def test_a_clip_in_which_nothing_is_seen_stays_so(one, level):
     assert equal(one(empty, level, 0, "a"), empty)
 
 
+@pytest.mark.parametrize("part", ["values", "visibility"])
+@pytest.mark.parametrize("one", STRESSORS.values(), ids=STRESSORS)
+def test_a_clip_in_which_no_point_is_seen_wholly_stays_so(one, part):
+    array = getattr(clip(), part)
+    array[(..., 2) if part == "values" else ...] = np.nan
+    half = replace(clip(), **{part: array})
+    assert equal(one(half, one.levels[-1], 0, "a"), half)
+
+
+@pytest.mark.parametrize("far", [np.inf, 3e38])
+@pytest.mark.parametrize(("one", "level"), EVERY, ids=NAMES)
+def test_numbers_that_run_away_stop_nobody(one, level, far):
+    torn = clip()
+    torn.values[0, 0, :2, 0] = far, -far
+    assert one(torn, level, 0, "a").layout == torn.layout
+
+
 @pytest.mark.parametrize("one", STRESSORS.values(), ids=STRESSORS)
 def test_every_stressor_takes_every_layout_or_says_why_not(one):
     rng = np.random.default_rng(0)

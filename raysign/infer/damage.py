@@ -40,10 +40,12 @@ class Stressor:
     change: Callable[[Landmarks, float, np.random.Generator], Landmarks]
 
     def __call__(self, clip: Landmarks, level: float, seed: int, name: str) -> Landmarks:
-        if level == self.nothing or not np.isfinite(clip.values).any():
+        seen = np.isfinite(clip.values).all(-1) & np.isfinite(clip.visibility)  # a point with any NaN is not
+        if level == self.nothing or not seen.any():
             return clip
         draw = np.random.default_rng([seed, zlib.crc32(self.name.encode()), zlib.crc32(name.encode())])
-        return self.change(clip, level, draw)
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers that run away: who is asked about them says so
+            return self.change(clip, level, draw)
 
 
 def stressor(unit: str, *levels: float, nothing: float = 0.0, lacking: Callable[[Skeleton], str] = lambda _: ""):
