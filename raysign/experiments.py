@@ -107,7 +107,7 @@ def ensemble(config: Config) -> str:
     """
     from raysign.infer import evaluate as scoring
     from raysign.infer import fusion
-    from raysign.learn import members
+    from raysign.learn import members, reporters, search, tracking
     from raysign.report import ensemble as reporting
 
     found = members.of(config)  # before any stage is made
@@ -116,10 +116,18 @@ def ensemble(config: Config) -> str:
     clips = [pipeline.prepare(member.recipe) for member in found]
     for place in clips:
         scoring.card_with(place, config.evaluate.split)  # said before the trainings and not after them
-    jobs = members.trained(config, found, clips, pipeline.say)
-    out = config.answers / "ensemble"
-    told = fusion.made(config, [member.name for member in found], jobs, out / "bundle")
-    page = reporting.page(told, title=f"{config.name}: ensemble of {len(found)}", config=config.to_yaml())
-    store.write_bytes(out / "report.html", page.encode())
-    store.write_json(out / "ensemble.json", told)
+    jobs, names, out = members.jobs_of(found, clips), [member.name for member in found], config.answers / "ensemble"
+    place = out / "train" / store.fingerprint([config.ensemble.weights, *(job.directory.name for job in jobs)])
+    with search.alone(out):
+        tracker = tracking.Tracker(config, place, {"raysign.ensemble": place.name})
+        with reporters.told_of_its_end(tracker):
+            members.train(config, found, jobs, place, pipeline.say)
+            told = fusion.made(config, names, jobs, out / "bundle", training=place.name)
+            tracker.finish("FINISHED", out / "bundle")
+        page = reporting.page(told, title=f"{config.name}: ensemble of {len(found)}", config=config.to_yaml())
+        store.write_bytes(out / "report.html", page.encode())
+        store.write_json(out / "ensemble.json", told)
+    if config.mlflow.enabled:
+        files = [out / "report.html", out / "ensemble.json"]
+        tracking.evaluated(config, place, told["split"], reporting.flat(told), files)
     return reporting.words(told, remote.shown(out))

@@ -11,7 +11,7 @@ from made_services import as_json, asked
 
 from raysign import schema, store
 from raysign.errors import BundleError, ClipError, ConfigError
-from raysign.infer import files, fusion
+from raysign.infer import about, files, fusion
 from raysign.infer.ensemble import EnsemblePredictor, predictor_of
 from raysign.infer.evaluate import evaluate
 from raysign.infer.predictor import Predictor
@@ -21,6 +21,7 @@ from raysign.learn import ensemble as ensembles
 from raysign.learn.job import Job
 from raysign.learn.labels import Labels
 from raysign.learn.recogniser import build
+from raysign.report import mistakes
 
 WEIGHTS = (0.25, 0.75)
 
@@ -75,7 +76,7 @@ def test_a_service_answers_as_the_ensemble_does(ensemble_dir, landmarks):
 
 
 def test_an_ensemble_of_one_bundle_twice_is_that_bundle(bundle, landmarks):
-    twice = EnsemblePredictor(ensembles.Ensemble((bundle, bundle), (0.5, 0.5)))
+    twice = EnsemblePredictor(ensembles.Ensemble((bundle, bundle), (0.5, 0.5), ("one", "two")))
     np.testing.assert_allclose(twice.predict(landmarks), Predictor(bundle).predict(landmarks), atol=1e-7)
 
 
@@ -105,6 +106,33 @@ def test_evaluation_prediction_and_robustness_take_an_ensemble_for_a_bundle(
     assert figures(made)["undamaged"]["accuracy"] == round(told["top1"], 4)
 
 
+def test_a_clip_that_a_member_can_make_nothing_of_is_left_out_of_the_figures_and_told(
+    bundle, places, clips_dir, landmarks_dir, tmp_path
+):
+    lengths = store.read_columns(clips_dir, "split", "frames").to_pylist()
+    of_train = sorted(row["frames"] for row in lengths if row["split"] == "train")
+    longest = bundle.config.prepare.model_copy(update={"min_frames": of_train[-1]})
+    strict = replace(bundle, config=bundle.config.model_copy(update={"prepare": longest}))
+    strict.save(tmp_path / "strict")
+    ensembles.save(tmp_path / "e", [places[1], tmp_path / "strict"], ["one", "two"], WEIGHTS, {})
+    told = evaluate(tmp_path / "e", clips_dir, "train", tmp_path / "out", landmarks_dir=landmarks_dir)
+    assert 0 < told["count"] == of_train.count(of_train[-1]) < len(of_train)
+    assert any(f"{len(of_train) - told['count']} train clip(s) have no answer" in line for line in told["warnings"])
+
+
+def test_members_of_an_ensemble_that_was_there_do_not_stay(places, tmp_path):
+    ensembles.save(tmp_path, [*places, places[0]], ["one", "two", "three"], (0.2, 0.3, 0.5), {})
+    ensembles.save(tmp_path, places, ["one", "two"], WEIGHTS, {})
+    assert sorted(path.name for path in (tmp_path / "members").iterdir()) == ["0", "1"]
+
+
+def test_an_ensemble_in_another_place_answers_the_same(ensemble_dir, landmarks, tmp_path):
+    ensemble_dir.rename(tmp_path / "moved")
+    moved = predictor_of(ensembles.load(tmp_path / "moved")).predict(landmarks[:2])
+    (tmp_path / "moved").rename(ensemble_dir)
+    np.testing.assert_array_equal(moved, predictor_of(ensembles.load(ensemble_dir)).predict(landmarks[:2]))
+
+
 def test_an_ensemble_is_no_bundle_and_says_where_one_is(ensemble_dir):
     with pytest.raises(BundleError, match=r"found an ensemble, expected a bundle.*members/0"):
         bundles.load(ensemble_dir)
@@ -121,7 +149,7 @@ def test_a_member_that_was_changed_or_lost_is_told(places, tmp_path):
         ensembles.load(tmp_path / "a")
 
 
-@pytest.mark.parametrize("members", [[], [{}], 3, [{"sha256": 1, "weight": "x"}]])
+@pytest.mark.parametrize("members", [[], [{}], 3, [{"sha256": 1, "weight": "x"}], [{"sha256": "1", "weight": 1}]])
 def test_a_card_that_says_nonsense_is_told(tmp_path, members):
     (tmp_path / "card.json").write_text(json.dumps({"members": members}))
     with pytest.raises(BundleError):
@@ -140,7 +168,7 @@ def test_sequences_have_no_mean(bundle):
     tree = bundle.config.model_copy(update={"task": settings("task.kind=ctc").task})
     told = replace(bundle, config=tree, network=build(tree, SKELETON, CHANNELS, bundle.names).eval())
     with pytest.raises(ConfigError, match=r"task\.kind=ctc tells more than a gloss"):
-        EnsemblePredictor(ensembles.Ensemble((told, told), (0.5, 0.5)))
+        EnsemblePredictor(ensembles.Ensemble((told, told), (0.5, 0.5), ("one", "two")))
 
 
 # ---------------------------------------------------------------- weights
@@ -189,38 +217,56 @@ def jobs(landmarks_dir, tmp_path_factory):
     """Two members as trainings leave them, with clips of their own recipes."""
     root, found = tmp_path_factory.mktemp("jobs"), []
     for i, made in enumerate((untrained(), other())):
-        made.save(root / f"training{i}" / "bundle")
         kind = f"prepare.kind={made.config.prepare.kind}"
         clips = prepared(landmarks_dir, root / "clips", kind, "split.kind=signer", "split.val_signers=[signer1]",
                          "split.test_signers=[signer2]")  # fmt: skip
+        splits = (store.read_card(clips) or {})["splits"]
+        replace(made, card={**made.card, "splits": splits}).save(root / f"training{i}" / "bundle")
         found.append(Job(i, made.config, clips, root / f"training{i}"))
     return found
 
 
-def test_weights_are_fitted_on_validation_clips_and_figures_are_those_of_the_bundle(jobs, landmarks_dir, tmp_path):
-    told = fusion.made(settings(), ["one", "two"], jobs, tmp_path / "bundle")
+@pytest.fixture(scope="module")
+def made(jobs, tmp_path_factory):
+    """The figures of the ensemble of both, and its folder."""
+    directory = tmp_path_factory.mktemp("made")
+    return fusion.made(settings(), ["one", "two"], jobs, directory), directory
+
+
+def test_weights_are_fitted_on_validation_clips_and_figures_are_those_of_the_bundle(
+    made, jobs, landmarks_dir, tmp_path
+):
+    told, directory = made
     assert told["val_count"] > 0
     assert sum(row["weight"] for row in told["members"]) == pytest.approx(1, abs=1e-5)
-    scored = evaluate(tmp_path / "bundle", jobs[0].clips, "test", tmp_path / "out", landmarks_dir=landmarks_dir)
+    scored = evaluate(directory, jobs[0].clips, "test", tmp_path / "out", landmarks_dir=landmarks_dir)
     assert round(scored["top1"], 4) == told["fitted"]["accuracy"]
     assert scored["count"] == told["count"]
+    drawn = mistakes.drawn(store.read_table(tmp_path / "out" / "predictions.parquet"), jobs[0].clips)
+    assert 0 < len(drawn) <= scored["count"]
+    assert (tmp_path / "out" / "report.html").read_text(encoding="utf-8").count('class="mistake"') == len(drawn)
     for row, job in zip(told["members"], jobs, strict=True):
-        alone = evaluate(job.directory / "bundle", job.clips, "test", tmp_path / row["name"])
+        alone = store.read_json(job.directory / "evaluation" / "metrics.json")
         assert round(alone["top1"], 4) == row["test"]["accuracy"]
 
 
-def test_test_clips_have_no_say_in_the_weights(jobs, tmp_path):
-    before = fusion.made(settings(), ["one", "two"], jobs, tmp_path / "a")
-    on_val = fusion.made(settings("evaluate.split=train"), ["one", "two"], jobs, tmp_path / "b")
-    assert [row["weight"] for row in before["members"]] == [row["weight"] for row in on_val["members"]]
+def test_clips_that_are_divided_otherwise_than_the_members_were_are_told(made, jobs, landmarks_dir, tmp_path):
+    others = prepared(landmarks_dir, tmp_path, "split.val_signers=[signer1]", "split.test_signers=[signer0]")
+    for clips, told in ((jobs[0].clips, False), (jobs[1].clips, False), (others, True)):
+        said = about.warnings(ensembles.load(made[1]), store.read_card(clips) or {}, "test")
+        assert any("trained on other clips" in line for line in said) == told
 
 
-def test_the_same_is_made_twice_to_the_byte(jobs, tmp_path):
-    fusion.made(settings(), ["one", "two"], jobs, tmp_path / "a")
-    fusion.made(settings(), ["one", "two"], jobs, tmp_path / "b")
-    names = [path.relative_to(tmp_path / "a") for path in sorted((tmp_path / "a").rglob("*.*"))]
+def test_test_clips_have_no_say_in_the_weights(made, jobs, tmp_path):
+    on_val = fusion.made(settings("evaluate.split=val"), ["one", "two"], jobs, tmp_path)
+    assert [row["weight"] for row in made[0]["members"]] == [row["weight"] for row in on_val["members"]]
+
+
+def test_the_same_is_made_twice_to_the_byte(made, jobs, tmp_path):
+    fusion.made(settings(), ["one", "two"], jobs, tmp_path)
+    names = [path.relative_to(tmp_path) for path in sorted(tmp_path.rglob("*.*"))]
     assert len(names) == 9
-    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+    assert all((tmp_path / name).read_bytes() == (made[1] / name).read_bytes() for name in names)
 
 
 def test_equal_weights_are_kept_where_they_are_asked_for(jobs, tmp_path):

@@ -62,9 +62,9 @@ def test_evaluation_leaves_text_pictures_and_scores_that_say_what_the_prediction
         assert told.dtype == np.float32 and np.exp(told) == pytest.approx(row, abs=1e-6)
 
 
-def test_the_worst_mistakes_are_drawn_beside_a_training_clip_of_what_they_were_taken_for(evaluation, bundle, clips_dir):
+def test_the_worst_mistakes_are_drawn_beside_a_training_clip_of_what_they_were_taken_for(evaluation, clips_dir):
     table = store.read_table(evaluation / "predictions.parquet")
-    rows = mistakes.drawn(table, clips_dir, bundle)
+    rows = mistakes.drawn(table, clips_dir)
     about = {row["id"]: row for row in store.read_columns(clips_dir, "id", "gloss", "split").to_pylist()}
     assert 0 < len(rows) <= mistakes.MOST
     for row in rows:

@@ -82,6 +82,15 @@ def test_what_answers_follow_from_is_in_the_name_of_their_folder(done, bundle_di
     assert other.directory != done.directory
 
 
+def test_the_same_weights_with_other_names_are_another_bundle(
+    done, bundle, bundle_dir, landmarks_dir, clips_dir, tmp_path
+):
+    names = Labels(bundle.labels[::-1])
+    type(bundle)(bundle.config, bundle.skeleton, names, bundle.channels, bundle.network).save(tmp_path)
+    again = (landmarks_dir, clips_dir, done.directory.parent)
+    assert planned(tmp_path, *again).directory != planned(bundle_dir, *again).directory == done.directory
+
+
 def test_clips_of_which_nothing_can_be_made_are_wrong_and_counted(bundle, landmarks_dir, clips_dir, tmp_path):
     prepare = bundle.config.prepare.model_copy(update={"min_frames": 30})
     strict = bundle.config.model_copy(update={"prepare": prepare})

@@ -4,7 +4,7 @@ import pytest
 from made_bundles import settings
 
 from raysign import store
-from raysign.errors import ConfigError
+from raysign.errors import BundleError, ConfigError
 from raysign.learn import members
 
 STREAMED = "prepare.kind=centered"
@@ -39,6 +39,9 @@ def test_all_members_have_the_splits_of_the_configs_seed():
         ("[{split.test: 0.5}, {}]", r"found split\.test, expected a setting of one of prepare"),
         ("[{trian.lr: 1}, {}]", "did you mean 'train'"),
         ("[{train.lrr: 1}, {}]", "did you mean 'lr'"),
+        ("[{task.kind: ctc}, {}]", r"ensemble\.members: task\.kind=ctc tells more than a gloss"),
+        ("[{task.kind: two_heads}, {}]", r"task\.kind=two_heads tells more than a gloss"),
+        ("[{train.restart: true}, {}]", r"train\.restart: an ensemble goes on"),
     ],
 )
 def test_members_that_cannot_be_are_refused(told, reason):
@@ -48,8 +51,14 @@ def test_members_that_cannot_be_are_refused(told, reason):
 
 def test_members_whose_answers_would_be_the_same_are_refused_before_any_is_trained(tmp_path):
     config = settings("train.workers=0", "ensemble.members=[{seed: 1}, {train.workers: 1, seed: 1}]", f"out={tmp_path}")
-    found = members.of(config)
-    store.write_json(tmp_path / "clips" / "card.json", {"key": "k"})
+    store.write_json(tmp_path / "clips" / "card.json", {"key": "k", "labels": ["a", "b"]})
     with pytest.raises(ConfigError, match="members must differ"):
-        members.trained(config, found, [tmp_path / "clips"] * 2, print)
-    assert not (tmp_path / "train").exists()
+        members.jobs_of(members.of(config), [tmp_path / "clips"] * 2)
+
+
+def test_members_that_would_tell_other_glosses_are_refused_before_any_is_trained(tmp_path):
+    found, clips = members.of(settings("ensemble.members=[{seed: 1}, {seed: 2}]")), [tmp_path / "one", tmp_path / "two"]
+    for place, labels in zip(clips, (["a", "b"], ["a", "b", "c"]), strict=True):
+        store.write_json(place / "card.json", {"key": "k", "labels": labels})
+    with pytest.raises(BundleError, match="members of other glosses"):
+        members.jobs_of(found, clips)

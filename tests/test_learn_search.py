@@ -156,7 +156,7 @@ def test_machines_that_an_autoscaler_may_start_have_room_for_trials(cluster, tmp
 
 def test_one_process_at_a_time_is_at_a_search(tmp_path):
     for _ in range(2):
-        with search.alone(tmp_path), pytest.raises(TrainError, match="is at this search"), search.alone(tmp_path):
+        with search.alone(tmp_path), pytest.raises(TrainError, match="is at work here"), search.alone(tmp_path):
             pass
 
 

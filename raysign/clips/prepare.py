@@ -38,6 +38,7 @@ class Plan:
     units: list[dict]
     done: int
     splits: split.Splits
+    division: str  # tells which clip is in which split from any other division, whatever the recipe
     skeleton: Skeleton  # of all clips
     channels: tuple[str, ...]  # their names
     dropped: pa.Table  # id, gloss, signer, reason of the clips left out before any array is read
@@ -90,7 +91,8 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
         if why
     ]
     dropped = pa.Table.from_pylist(left_out, DROPPED)
-    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, skeleton, channels, dropped)
+    division = store.fingerprint(sorted(chosen.items()))
+    return Plan(clips_root / key, key, todo, len(units) - len(todo), splits, division, skeleton, channels, dropped)
 
 
 DROPPED = pa.schema({"id": pa.string(), "gloss": pa.list_(pa.string()), "signer": pa.string(), "reason": pa.string()})
@@ -213,6 +215,7 @@ def finish(landmarks_dir: Path, made: Plan, settings: config.Config, seconds: fl
         labels=sorted({word for row in rows if row["split"] == "train" for word in row["gloss"]}),
         categories=sorted({row["category"] for row in rows if row["split"] == "train" and row["category"]}),
         split={"kind": made.splits.kind, "notes": made.splits.notes},
+        splits=made.division,
         leaks=split.leaks(
             *([row[name] for row in rows] for name in ("id", "split", "signer")), sources=sources, contents=contents
         ),

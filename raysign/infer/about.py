@@ -35,7 +35,8 @@ def facts(
 
 def _of_ensemble(bundle: Ensemble) -> list[tuple[str, str]]:
     return [
-        (f"member {i}", f"{row['name']}, weight {row['weight']:.3f}") for i, row in enumerate(bundle.card["members"])
+        (f"member {i}", f"{name}, weight {weight:.3f}")
+        for i, (name, weight) in enumerate(zip(bundle.names, bundle.weights, strict=True))
     ]
 
 
@@ -121,6 +122,7 @@ def warnings(bundle: Bundle | Ensemble, card: dict, split: str) -> list[str]:
         found.append("These are the clips it was trained on: the figures say nothing of new ones.")
     elif split == "val":
         found.append("These clips chose the best epoch: figures on new ones will be a little lower.")
-    if bundle.card.get("clips") not in (None, card["key"]):
+    known = {"clips": card["key"], "splits": card.get("splits")}  # the members of an ensemble have clips of their own
+    if any(bundle.card.get(name) not in (None, value) for name, value in known.items()):
         found.append("The bundle was trained on other clips than these: whether the two overlap is not known.")
     return found

@@ -9,7 +9,7 @@ from raysign.config import Evaluate
 from raysign.errors import ConfigError, RaysignError
 from raysign.infer.predictor import Predictor
 from raysign.learn.bundle import Bundle
-from raysign.learn.ensemble import Ensemble
+from raysign.learn.ensemble import Ensemble, require_mean
 from raysign.schema import Landmarks
 
 
@@ -22,7 +22,7 @@ class EnsemblePredictor:
         self.bundle = bundle
         self.members = [Predictor(member, device, views) for member in bundle.members]
         for member in bundle.members:
-            require_mean(member)
+            require_mean(member.config, "ensemble")
 
     @property
     def device(self) -> torch.device:
@@ -32,7 +32,7 @@ class EnsemblePredictor:
     @property
     def told_views(self) -> str:
         """What an answer is the mean of, in words."""
-        inner = {one.told_views or "those to a clip" for one in self.members}
+        inner = {one.told_views or "answer to a clip" for one in self.members}
         return f"weighted mean of {len(self.members)} members, of each the {' or '.join(sorted(inner))}"
 
     def answers(self, clips: Sequence[np.ndarray], batch: int = 64) -> tuple[np.ndarray, list[dict]]:  # noqa: ARG002
@@ -62,10 +62,3 @@ def predictor_of(
 ) -> Predictor | EnsemblePredictor:
     """A bundle or an ensemble ready to answer."""
     return (EnsemblePredictor if isinstance(bundle, Ensemble) else Predictor)(bundle, device, views)  # pyright: ignore[reportArgumentType]
-
-
-def require_mean(bundle: Bundle) -> None:
-    """ConfigError when a bundle's answers are more than probabilities of glosses."""
-    if hasattr(bundle.network.task, "told"):
-        kind = bundle.config.task.kind
-        raise ConfigError(f"ensemble: task.kind={kind} tells more than a gloss, of which there is no mean")

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from raysign import __version__, schema, store
 from raysign.config import Evaluate
-from raysign.errors import BundleError, RaysignError, StoreError, nearest
+from raysign.errors import BundleError, ClipError, RaysignError, StoreError, nearest
 from raysign.infer import about
 from raysign.infer.ensemble import EnsemblePredictor, predictor_of
 from raysign.infer.predictor import Predictor, difference, top
@@ -20,6 +20,7 @@ from raysign.report.metrics import metrics
 from raysign.skeleton import of_dict
 
 _WHO = ["id", "gloss", "category", "signer", "split", "frames"]
+_NOTHING = "a recipe of the bundle makes nothing of them, or of some of their frames"
 _X = ["x", "persons", "frames", "points", "channels"]
 
 
@@ -47,18 +48,21 @@ def evaluate(
         _scored(predictor, rows, batch, landmarks_dir / shard if landmarks_dir else None)
         for shard, rows in _shards_of(clips_dir, split, bundle)
     ])  # fmt: skip
+    if not len(table):
+        raise BundleError(f"{bundle_dir}: answers none of the {split} clips ({_NOTHING}); give another bundle")
     figures = {
         **metrics(table, bundle.labels),
         "split": split, "clips": card["key"], "training": bundle.card.get("training"), "views": predictor.told_views,
         "raysign": __version__, "warnings": about.warnings(bundle, card, split),
     }  # fmt: skip
+    if unanswered := card["counts"]["split"][split] - len(table):
+        figures["warnings"].append(f"{unanswered} {split} clip(s) have no answer and are left out: {_NOTHING}.")
     title = f"{bundle.config.name} on {split} clips"
     pictures = results.pictures(table, bundle.labels, figures)
-    drawn = mistakes.drawn(table, clips_dir, bundle) if isinstance(bundle, Bundle) else []  # members see their own
     page = html.page(
         table, bundle.labels, figures, pictures, title=title,
         about=about.facts(bundle_dir, bundle, card, split, predictor.told_views),
-        data=about.data(card), warnings=figures["warnings"], mistakes=drawn,
+        data=about.data(card), warnings=figures["warnings"], mistakes=mistakes.drawn(table, clips_dir),
         epochs=about.epochs_of(bundle_dir, bundle), config=bundle.config.to_yaml(),
     )  # fmt: skip
     text = results.text(table, bundle.labels, figures, title)
@@ -133,7 +137,10 @@ def _scored(predictor: Predictor | EnsemblePredictor, clips: pa.Table, batch: in
     else:
         answers = zip(*predictor.answers(list(schema.arrays(clips, *_X)), batch), strict=True)
     rows = []
-    for who, (row, columns) in zip(clips.select(_WHO).to_pylist(), answers, strict=True):
+    for who, answer in zip(clips.select(_WHO).to_pylist(), answers, strict=True):
+        if isinstance(answer, ClipError):
+            continue
+        row, columns = answer
         likeliest = top(row, labels)
         name, confidence = likeliest[0]
         more = {"predicted": name, "confidence": confidence, "top": [label for label, _ in likeliest]}
@@ -143,14 +150,14 @@ def _scored(predictor: Predictor | EnsemblePredictor, clips: pa.Table, batch: in
 
 def _of_landmarks(
     predictor: Predictor | EnsemblePredictor, ids: list[str], shard: Path | None, batch: int
-) -> Iterator[tuple]:
-    """The answers to clips whose views are made of their landmarks. Raises the first error of one."""
+) -> Iterator[tuple | ClipError]:
+    """The answers to clips whose views are made of their landmarks. Raises the first error that is not of a clip."""
     if shard is None:
         raise StoreError("evaluate: found no landmarks, of which the clips to ask are made; give landmarks_dir")
     table = store.read_table(shard)
     place = {clip: row for row, clip in enumerate(table["id"].to_pylist())}
     chosen = table.take([place[clip] for clip in ids])
     for answer in predictor.each(list(schema.landmarks_of(chosen)), batch):
-        if isinstance(answer, RaysignError):
+        if isinstance(answer, RaysignError) and not isinstance(answer, ClipError):
             raise answer
         yield answer

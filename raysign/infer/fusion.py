@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from raysign import __version__, store
 from raysign.config import Config
+from raysign.errors import StoreError
 from raysign.infer import confirm
-from raysign.infer.ensemble import require_mean
 from raysign.learn import bundle as bundles
 from raysign.learn import ensemble as ensembles
 from raysign.learn.job import Job
@@ -30,25 +30,22 @@ class Scored:
         return np.tensordot(weights, self.probabilities, 1)
 
 
-def made(config: Config, names: list[str], jobs: list[Job], directory: Path) -> dict:
-    """Fit the weights, write the ensemble to `directory` and say what it is worth.
+def made(config: Config, names: list[str], jobs: list[Job], directory: Path, training: str = "") -> dict:
+    """Fit the weights, write the ensemble to `directory` and say what it is worth. training: what its card is to call
+    the trainings of all.
 
     split, count, val_count (0: the weights are equal, as nothing could choose them), weights (equal or fitted: those of
     the ensemble); members, in their order: name, weight, training and of val and of the split accuracy, low, high, nll;
     equal and fitted, the means of all with such weights: the same figures; best: the name of the member of the least
     nll on validation clips (None without any); of equal and fitted also how much more is told right than by that one
     (difference, with its interval).
-    BundleError when the members' answers have no mean.
+    StoreError when no clip of the split, or of the validation clips, is one that every member's recipe can use.
     """
     split, places = config.evaluate.split, [job.directory / "bundle" for job in jobs]
-    members = [bundles.load(place) for place in places]
-    ensembles.require_same_labels([one.labels for one in members], directory)
-    for one in members:
-        require_mean(one)
-    labels, found = members[0].labels, {}
+    first, found = bundles.load(places[0]), {}
     for name in dict.fromkeys(("val", split)):
         if all((store.read_card(job.clips) or {})["counts"]["split"].get(name) for job in jobs):
-            found[name] = _scored(jobs, name, labels, config.evaluate.batch)
+            found[name] = _scored(jobs, name, first.labels, config.evaluate.batch)
     equal = np.full(len(jobs), 1 / len(jobs))
     fit = fitted(found["val"]) if "val" in found else equal
     weights = fit if config.ensemble.weights == "fitted" else equal
@@ -56,8 +53,9 @@ def made(config: Config, names: list[str], jobs: list[Job], directory: Path) -> 
     rows = zip(names, weights, jobs, told.pop("members"), strict=True)
     each = [{"name": name, "weight": round(float(w), 6), "training": job.directory.name, **row}
             for name, w, job, row in rows]  # fmt: skip
-    about = {name: members[0].card.get(name) for name in ("extractor", "made_of", "landmark_lengths")}  # all share them
-    ensembles.save(directory, places, names, [float(w) for w in weights], {**about, "metrics": told})
+    shared = ("extractor", "made_of", "landmark_lengths", "splits")
+    about = {**{name: first.card.get(name) for name in shared}, "training": training or None, "metrics": told}
+    ensembles.save(directory, places, names, [float(w) for w in weights], about)
     chosen = config.ensemble.weights if "val" in found else "equal"
     return {"split": split, "weights": chosen, **told, "members": each, "raysign": __version__}
 
@@ -67,6 +65,8 @@ def _scored(jobs: list[Job], split: str, labels: list[str], batch: int) -> Score
         confirm.predictions(job.directory / "bundle", job.clips, job.config.landmarks_dir, batch, split) for job in jobs
     ]
     ids = sorted(set.intersection(*(set(table["id"].to_pylist()) for table in tables)))
+    if not ids:
+        raise StoreError(f"{split} clips: none is one that every member's recipe can use; change `prepare` of some")
     tables = [_of_clips(table, ids) for table in tables]
     shares = np.stack([tally.probabilities_of(table, labels) for table in tables]).astype(np.float64)
     place = {gloss: i for i, gloss in enumerate(labels)}

@@ -13,6 +13,7 @@ from raysign.config import Evaluate
 from raysign.errors import BundleError, ConfigError, RaysignError, in_line
 from raysign.kinds import kind_module
 from raysign.learn.bundle import Bundle
+from raysign.learn.ensemble import require_mean
 from raysign.schema import Landmarks
 from raysign.skeleton import Skeleton, layout
 
@@ -98,7 +99,7 @@ class Predictor:
         """
         if self.samplings == 1:
             return self._with_mirror(self.prepared(landmarks))
-        recipe, settings, count = self._recipe_of(landmarks), self.bundle.config.prepare, self.samplings
+        recipe, settings, count = recipe_of(self.bundle, landmarks.layout), self.bundle.config.prepare, self.samplings
 
         def frames_of(number: int) -> Sampling:
             return lambda frames: uniform_clips(frames, settings.max_frames, count, seed=0)[number]  # pyright: ignore[reportAttributeAccessIssue]
@@ -118,18 +119,7 @@ class Predictor:
         ClipError when the landmarks hold nothing to use, ConfigError or BundleError when they are of a layout that the
         recipe makes no clips of, or other ones than those of training.
         """
-        return self._recipe_of(landmarks).apply(landmarks, self.bundle.config.prepare)
-
-    def _recipe_of(self, landmarks: Landmarks) -> Any:
-        """The module of the bundle's recipe, if it makes the bundle's clips of such landmarks."""
-        settings = self.bundle.config.prepare
-        recipe = kind_module("prepare", settings.kind)
-        form = (recipe.skeleton(settings, landmarks.layout), recipe.channels(settings, landmarks.layout))
-        if unlike := difference(self.bundle, *form):
-            raise BundleError(
-                f"landmarks of {layout(landmarks.layout).name}: {unlike}; give it those it was trained on"
-            )
-        return recipe
+        return recipe_of(self.bundle, landmarks.layout).apply(landmarks, self.bundle.config.prepare)
 
     def each(self, found: Sequence[Landmarks | RaysignError], batch: int = 64) -> Iterator[tuple | RaysignError]:
         """For each of the landmarks its probabilities (K,) and what else is told, or why there are none, in order.
@@ -177,16 +167,25 @@ class Predictor:
 
 def _require_views(bundle: Bundle, clips: int, mirror: bool) -> None:
     """ConfigError when the bundle's clips have no such views, or its answers no mean."""
-    name = "evaluate.clips" if clips > 1 else "evaluate.mirror"
-    if (clips > 1 or mirror) and hasattr(bundle.network.task, "told"):
-        kind = bundle.config.task.kind
-        raise ConfigError(f"{name}: task.kind={kind} tells more than a gloss, of which there is no mean; leave it out")
+    if clips > 1 or mirror:
+        require_mean(bundle.config, "evaluate.clips" if clips > 1 else "evaluate.mirror")
     recipe = bundle.config.prepare
     if clips > 1 and (length := getattr(recipe, "frames", "none")) != "uniform":
         found = f"prepare.kind={recipe.kind} with frames={length}"  # pyright: ignore[reportAttributeAccessIssue]
         raise ConfigError(f"evaluate.clips: needs a recipe with frames=uniform, found {found}; leave it out")
     if mirror and not (bundle.skeleton.mirror and {"x", "y"} <= set(bundle.channels)):
         raise ConfigError(f"evaluate.mirror: clips of {recipe.kind} have no mirror image; leave it out")
+
+
+def recipe_of(bundle: Bundle, given: str) -> Any:
+    """The module of the bundle's recipe. BundleError when of landmarks of the layout `given` it makes other clips than
+    the bundle's, ConfigError when it makes none.
+    """
+    settings = bundle.config.prepare
+    recipe = kind_module("prepare", settings.kind)
+    if unlike := difference(bundle, recipe.skeleton(settings, given), recipe.channels(settings, given)):
+        raise BundleError(f"landmarks of {layout(given).name}: {unlike}; give it those it was trained on")
+    return recipe
 
 
 def _batches(clips: Sequence[np.ndarray], batch: int) -> Iterator[np.ndarray]:

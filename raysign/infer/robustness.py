@@ -19,8 +19,7 @@ from raysign.infer import about as telling
 from raysign.infer.damage import STRESSORS, Stressor
 from raysign.infer.ensemble import EnsemblePredictor, predictor_of
 from raysign.infer.evaluate import card_with
-from raysign.infer.predictor import Predictor
-from raysign.learn import bundle as bundles
+from raysign.infer.predictor import Predictor, recipe_of
 from raysign.learn import ensemble as ensembles
 from raysign.report import intervals
 from raysign.report import robustness as reporting
@@ -71,21 +70,25 @@ def plan(
 ) -> Plan:  # fmt: skip
     """What is to be done for the split that `settings` evaluate, of clips that were prepared of the landmarks.
 
-    BundleError naming a gloss of the split that is no label, ConfigError when the landmarks are features alone, or can
-    be given none of the stressors.
+    BundleError naming a gloss of the split that is no label, or when the landmarks are not of the bundle's kind;
+    ConfigError when they are features alone, or can be given none of the stressors.
     """
     split = settings.evaluate.split
     card = card_with(clips_dir, split)
-    _require_labels(ensembles.load(bundle_dir).labels, card, split)
-    known = {layout(name) for name in store.read_columns(landmarks_dir, "layout")["layout"].to_pylist() if name}
+    bundle, layouts = ensembles.load(bundle_dir), set(store.read_columns(landmarks_dir, "layout")["layout"].to_pylist())
+    _require_labels(bundle.labels, card, split)
+    known = {layout(name) for name in layouts - {None}}
     if not all(one.points for one in known) or settings.prepare.kind == "stored_features":
         raise ConfigError("robustness: found features of frames, expected points to damage; use another recipe")
+    for one in bundle.members if isinstance(bundle, ensembles.Ensemble) else [bundle]:
+        for name in layouts - {None}:
+            recipe_of(one, name)  # else no clip would have an answer, and all would count as wrong
     lacking = {one.name: next(filter(None, map(one.lacking, known)), "") for one in wanted}
     stressors = [one for one in wanted if not lacking[one.name]]
     if not stressors:
         raise ConfigError(f"robustness: {next(iter(lacking.values()))}; choose other stressors")
     about = [
-        __version__, bundles.fingerprint(bundle_dir), card["key"], split, settings.seed,
+        __version__, store.sha256(Path(bundle_dir) / "card.json"), card["key"], split, settings.seed,
         settings.evaluate.model_dump(mode="json", exclude={"bundle", "batch", "split"}),
         [[one.name, one.levels] for one in stressors],
     ]  # fmt: skip
@@ -165,9 +168,10 @@ class Worker:
 def figures(made: Plan) -> dict:
     """Shares of clips told right, from the shards of a plan that is carried out.
 
-    undamaged {accuracy, low, high, unanswered}; stressors: of each {about, unit, nothing, levels: [{level, accuracy,
-    low, high, unanswered, difference, difference_low, difference_high}]}, unanswered being the clips of which nothing
-    could be made, which count as wrong; skipped {stressor: why}. Intervals as report.intervals has them.
+    count: of clips; undamaged {accuracy, low, high, unanswered}; stressors: of each {about, unit, nothing, levels:
+    [{level, accuracy, low, high, unanswered, difference, difference_low, difference_high}]}, unanswered being the clips
+    of which nothing could be made, which count as wrong; skipped {stressor: why}. Intervals as report.intervals has
+    them.
     """
     table = pa.concat_tables([table for _, table in store.tables(made.directory)]).sort_by("id")
     whole = _rows(table, None, 0.0)

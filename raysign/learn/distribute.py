@@ -124,7 +124,7 @@ def _write_bundle(config: Config, card: dict, directory: Path) -> tuple[Path, di
         "training": directory.name, "epoch": best["epoch"], "metrics": best["metrics"], "ended": state["ended"],
         "clips": card["key"],
         "landmarks": card.get("landmarks"), "extractor": card.get("extractor"), "counts": card["counts"],
-        "made_of": card.get("made_of"), "landmark_lengths": card.get("landmark_lengths"),
+        "splits": card.get("splits"), "made_of": card.get("made_of"), "landmark_lengths": card.get("landmark_lengths"),
     }  # fmt: skip
     bundle.Bundle(config, skeleton, labels, channels, network.eval(), about).save(directory / "bundle")
     return directory / "bundle", state

@@ -6,11 +6,12 @@ from functools import reduce
 from pathlib import Path
 from typing import get_args
 
-from raysign import store
+from raysign import remote, store
 from raysign.clips.streams import Stream
 from raysign.config import Config
 from raysign.errors import ConfigError, nearest
 from raysign.learn import distribute, search
+from raysign.learn.ensemble import require_mean, require_same_labels
 from raysign.learn.job import Job, directory_of
 from raysign.learn.space import applied
 from raysign.learn.tracking import Tracker
@@ -31,7 +32,9 @@ class Member:
 
 
 def of(config: Config) -> list[Member]:
-    """The members that a config names, or one for each stream of its recipe. ConfigError when they cannot be."""
+    """The members that a config names, or one for each stream of its recipe. ConfigError when they cannot be, or when
+    their answers would have no mean.
+    """
     told = config.ensemble.members
     if told is None:
         if not hasattr(config.prepare, "stream"):
@@ -41,6 +44,11 @@ def of(config: Config) -> list[Member]:
     found = [_member(config, overrides) for overrides in told]
     if len(found) < 2:
         raise ConfigError(f"ensemble.members: found {len(found)}, expected 2 or more")
+    for one in found:
+        require_mean(one.config, "ensemble.members")
+        if one.config.train.restart:
+            step = f"leave it out; delete {remote.shown(config.answers / 'train')} to train all anew"
+            raise ConfigError(f"train.restart: an ensemble goes on with the trainings that are there; {step}")
     return found
 
 
@@ -60,11 +68,11 @@ def _tree(path: str, value: object) -> dict:
     return reduce(lambda leaf, part: {part: leaf}, reversed(path.split(".")), value)  # pyright: ignore[reportReturnType]
 
 
-def trained(config: Config, members: list[Member], clips: list[Path], say: Callable[[str], None]) -> list[Job]:
-    """The members' trainings, each on its own clips: several at a time on the cluster, or with train.workers=0 one
-    after the other in this process. Those that are done are not done again. TrainError for the first that failed,
-    ConfigError when two are one.
+def jobs_of(members: list[Member], clips: list[Path]) -> list[Job]:
+    """The trainings of members, each on its own clips. ConfigError when two are one, BundleError when they would not
+    tell the same glosses, as the recipe of one makes nothing of some clips.
     """
+    require_same_labels([(store.read_card(place) or {})["labels"] for place in clips], clips[0].parent)
     pairs = list(zip(members, clips, strict=True))
     jobs = [Job(i, own.config, of, directory_of(own.config, of)) for i, (own, of) in enumerate(pairs)]
     names: dict[Path, str] = {}
@@ -72,15 +80,24 @@ def trained(config: Config, members: list[Member], clips: list[Path], say: Calla
         if twin := names.get(job.directory):
             raise ConfigError(f"ensemble.members: {member.name} trains the same as {twin}; members must differ")
         names[job.directory] = member.name
-    if config.train.most == 0:
-        for job in jobs:
-            distribute.train(job.config, job.clips, job.directory.parent)
-            say(f"ensemble: {job.number + 1}/{len(jobs)} members are trained ({members[job.number].name})")
-        return jobs
+    return jobs
+
+
+def train(config: Config, members: list[Member], jobs: list[Job], place: Path, say: Callable[[str], None]) -> None:
+    """Carry out the members' trainings: several at a time on the cluster, or with train.workers=0 one after the other
+    in this process. Those that are done are not done again. TrainError for the first that failed.
+
+    place: the folder of MLflow's run that theirs are shown below.
+    """
 
     def record(job: Job) -> Tracker:
         told = distribute.tags(job.config, store.read_card(job.clips) or {}, job.directory)
-        return Tracker(job.config, job.directory, told | {"raysign.member": members[job.number].name})
+        return Tracker(job.config, job.directory, told | {"raysign.member": members[job.number].name}, place)
 
-    search.all_trained(config, config.answers / "ensemble", jobs, record, lambda line: say(f"ensemble: {line}"))
-    return jobs
+    if config.train.most > 0:
+        search.all_trained(config, place, jobs, record, lambda line: say(f"ensemble: {line}"))
+        return
+    for job in jobs:
+        tracker = None if job.finished else record(job)
+        distribute.train(job.config, job.clips, job.directory.parent, tracker)
+        say(f"ensemble: {job.number + 1}/{len(jobs)} members are trained ({members[job.number].name})")

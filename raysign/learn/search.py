@@ -22,13 +22,13 @@ from raysign.learn.tracking import Tracker
 
 @contextmanager
 def alone(place: Path) -> Iterator[None]:
-    """No other process is at the search in this folder meanwhile. TrainError when one is."""
+    """No other process is at the search, or the ensemble, in this folder meanwhile. TrainError when one is."""
     place.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place / "lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise TrainError(f"{place}: another process is at this search; wait for it or end it") from None
+        raise TrainError(f"{place}: another process is at work here; wait for it or end it") from None
     try:
         yield
     finally:

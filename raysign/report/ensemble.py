@@ -20,6 +20,12 @@ def rows(found: dict) -> list[dict]:
     return members + [{"name": TOGETHER[name], "weight": None, "val": None, "tested": found[name]} for name in fused]
 
 
+def flat(found: dict) -> dict[str, float]:
+    """The figures of all together, and what they gain, by names of their own: what MLflow is told."""
+    told = found[found["weights"]]
+    return {f"ensemble/{name}": value for name, value in told.items()}
+
+
 def page(found: dict, *, title: str, config: str = "") -> str:
     """The report as HTML. Everything is escaped."""
     return html.template("ensemble.html").render(

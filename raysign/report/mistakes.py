@@ -6,16 +6,17 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import schema, store
-from raysign.learn.bundle import Bundle
+from raysign.kinds import kind_module, validated
 from raysign.report import drawing, html
 from raysign.report.show import of_clip
+from raysign.skeleton import of_dict
 
 MOST = 6  # mistakes
 FRAMES = 6  # of a strip
 _SHAPE = ("persons", "frames", "points", "channels")
 
 
-def drawn(table: pa.Table, clips_dir: Path, bundle: Bundle) -> list[dict]:
+def drawn(table: pa.Table, clips_dir: Path) -> list[dict]:
     """The first MOST of html.wrong_clips of a PREDICTIONS table, each with `like`, the id of a training clip of the
     gloss it was taken for (None for none), and `picture`, PNG of the one over the other.
     """
@@ -31,11 +32,14 @@ def drawn(table: pa.Table, clips_dir: Path, bundle: Bundle) -> list[dict]:
             known.setdefault(row["gloss"][0], row["id"])
     like = [known.get(row["answer"]) for row in rows]
     wanted = {row["id"] for row in rows} | set(like)
+    card = store.read_json(clips_dir / "card.json")
+    recipe, form = card["config"]["prepare"], (of_dict(card["skeleton"]), tuple(card["channels"]))
+    options = validated(kind_module("prepare", recipe["kind"]).Options, recipe, "prepare.")
     found = _arrays(sorted({row["path"] for row in about if row["id"] in wanted}), wanted)
 
     def strip(row: dict, other: str | None) -> bytes:
         names = [("told wrong", row["id"]), *([("of what it was taken for", other)] if other else [])]
-        views = [of_clip(name, found[clip], bundle.config, bundle.skeleton, bundle.channels) for name, clip in names]
+        views = [of_clip(name, found[clip], options, *form) for name, clip in names]
         return drawing.strip([(clip, [view]) for (_, clip), view in zip(names, views, strict=True)], FRAMES)
 
     return [{**row, "like": other, "picture": strip(row, other)} for row, other in zip(rows, like, strict=True)]

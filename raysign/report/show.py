@@ -13,7 +13,7 @@ from raysign.clips.batch import Batch
 from raysign.clips.recipes._features import SKELETON as FEATURES
 from raysign.config import Config
 from raysign.errors import ClipError, StoreError, nearest
-from raysign.kinds import kind_module
+from raysign.kinds import Section, kind_module
 from raysign.report.drawing import View
 from raysign.schema import Landmarks, landmarks_of
 from raysign.skeleton import LAYOUTS, Skeleton, layout, text_of
@@ -80,23 +80,23 @@ def views(landmarks: Landmarks, config: Config, upwards: bool = False, row: int 
     skeleton, channels = (made(config.prepare, landmarks.layout) for made in (recipe.skeleton, recipe.channels))
     changed = _augmented(x, Augment(config.augment, skeleton, channels, config.seed), row)
     stages = ((config.prepare.kind, x), ("augmented", changed))
-    return [raw, *(of_clip(name, clip, config, skeleton, channels, tall) for name, clip in stages)]
+    return [raw, *(of_clip(name, clip, config.prepare, skeleton, channels, tall) for name, clip in stages)]
 
 
 def of_clip(
-    name: str, x: np.ndarray, config: Config, skeleton: Skeleton, channels: tuple[str, ...], tall: float | None = None
+    name: str, x: np.ndarray, options: Section, skeleton: Skeleton, channels: tuple[str, ...], tall: float | None = None
 ) -> View:
-    """The picture of a clip (M, T, V, C) that the config's recipe made.
+    """The picture of a clip (M, T, V, C) that a recipe with these options made.
 
     tall: that of its landmarks, see drawing.View; None when they are not known.
     """
-    recipe = kind_module("prepare", config.prepare.kind)
-    axes = recipe.axes(config.prepare, text_of(skeleton)) if hasattr(recipe, "axes") else ("x", "y")
+    recipe = kind_module("prepare", options.kind)  # pyright: ignore[reportAttributeAccessIssue]
+    axes = recipe.axes(options, text_of(skeleton)) if hasattr(recipe, "axes") else ("x", "y")
     if tall is None:
         tall = -1.0 if grows_upwards(_unseen_as_nan(x), skeleton) else 1.0
     if axes != ("x", "y"):  # the body is turned upright
         tall = -1.0
-    elif getattr(config.prepare, "aspect", False):  # y is in units of x already
+    elif getattr(options, "aspect", False):  # y is in units of x already
         tall = math.copysign(1.0, tall)
     return View(name, _unseen_as_nan(x), skeleton, channels[:-1], tall, axes=axes)
 
