@@ -116,6 +116,16 @@ def test_a_stressor_of_another_name_is_answered_with_the_nearest():
         robustness.chosen(("hand_los",))
 
 
+def test_landmarks_that_the_bundle_makes_no_clips_of_are_told_and_not_counted_as_wrong(
+    bundle, landmarks_dir, clips_dir, tmp_path
+):
+    hands = bundle.config.prepare.model_copy(update={"parts": ("left_hand", "right_hand")})
+    tree = bundle.config.model_copy(update={"prepare": hands})
+    type(bundle)(tree, bundle.skeleton, bundle.names, bundle.channels, bundle.network).save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="landmarks of holistic_75: found 42 points"):
+        planned(tmp_path / "bundle", landmarks_dir, clips_dir, tmp_path / "out")
+
+
 def test_a_gloss_that_the_bundle_does_not_know_is_told_and_not_counted_as_wrong(
     bundle, landmarks_dir, clips_dir, tmp_path
 ):
