@@ -74,6 +74,22 @@ def test_an_ensemble_is_trained_once_and_evaluated_as_a_bundle_is(told):
     assert "prepare.stream=bone, weight" in (home / "evaluation" / "report.html").read_text("utf-8")
 
 
+def test_an_ensemble_has_a_run_that_its_evaluation_goes_to_and_its_members_runs_lie_below(told, tmp_path):
+    from mlflow import MlflowClient
+
+    home, uri = config.load([str(told)]).home, f"sqlite:///{tmp_path / 'mlflow.db'}"
+    to = ("mlflow.enabled=true", f"mlflow.uri={uri}", "train.lr=0.003")
+    typed("ensemble", told, *to)
+    typed("evaluate", told, f"evaluate.bundle={home / 'ensemble' / 'bundle'}", *to)
+    client = MlflowClient(uri)
+    runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    (whole,) = (run for run in runs if "raysign.ensemble" in run.data.tags)
+    below = [run.data.tags["raysign.member"] for run in runs
+             if run.data.tags.get("mlflow.parentRunId") == whole.info.run_id]  # fmt: skip
+    assert sorted(below) == ["prepare.stream=bone", "prepare.stream=joint"]
+    assert {"test/ensemble/accuracy", "test/ensemble/nll", "test/top1"} <= set(whole.data.metrics)
+
+
 def test_views_are_told_in_the_report_of_an_evaluation(told):
     typed("evaluate", told, "evaluate.clips=3", "evaluate.mirror=true")
     page = (config.load([str(told)]).home / "evaluation" / "report.html").read_text("utf-8")
@@ -110,4 +126,4 @@ def test_members_are_trained_on_a_cluster_and_found_again_without_one(told):
     before = stamps(home / "train")
     typed("ensemble", told, "train.lr=0.002", "train.workers=0")
     assert stamps(home / "train") == before
-    assert not (home / "ensemble" / "ray").exists()
+    assert not list((home / "ensemble").rglob("ray"))
