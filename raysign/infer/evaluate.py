@@ -34,6 +34,7 @@ def evaluate(
     The figures are those of report.metrics; beside them `split`, `clips` and `training` (the keys of what was scored)
     and `warnings`, sentences on what makes the figures say less than they seem to.
     views: as of Predictor; where it takes samplings of clips, landmarks_dir holds the landmarks of these.
+    Clips of which a recipe of the bundle makes nothing are left out, and a warning tells how many.
     One shard of clips is in memory at a time, and the predictions: K numbers a clip. Raises BundleError when the clips
     are of another recipe or have a gloss the bundle does not know; StoreError when they are unfinished or the split is
     empty.
