@@ -255,7 +255,8 @@ class Ensemble(Section):
 
     members: tuple[dict, ...] | None = Field(
         None,
-        description="what each differs in, such as {prepare.stream: bone}; None: one for each stream of the recipe",
+        description="what each differs in, such as {prepare.stream: bone}; None: one for each stream of the recipe, of "
+        "one without streams three seeds",
     )
     weights: Literal["fitted", "equal"] = Field(
         "fitted", description="how much each member counts; fitted: as makes validation clips likeliest"
@@ -314,6 +315,10 @@ class Config(Section):
         """Folder of the bundle and of what it was found to be worth; a smoke test's lie apart."""
         return self.home / "smoke" if self.train.smoke else self.home
 
+    def of_split(self, name: str) -> Path:
+        """Folder of what was found on clips of `evaluate.split`: named so of test clips, of others with the split's."""
+        return self.answers / of_split(name, self.evaluate.split)
+
     @property
     def landmarks_dir(self) -> Path:
         """The LANDMARKS store."""
@@ -325,6 +330,11 @@ class Config(Section):
 
 
 # ---------------------------------------------------------------- loading
+
+
+def of_split(name: str, split: str) -> str:
+    """The name of a folder of what was found on test clips, with the split's where it was on others."""
+    return name if split == "test" else f"{name}-{split}"
 
 
 def load(arguments: Iterable[str] = (), base: dict | None = None) -> Config:

@@ -77,7 +77,7 @@ def robustness(config: Config, only: tuple[str, ...] = ()) -> str:
 
     wanted = asking.chosen(only)  # before any stage is made
     bundle, clips = pipeline.asked(config)
-    out, split = config.answers / "robustness", config.evaluate.split
+    out, split = config.of_split("robustness"), config.evaluate.split
     plan = asking.plan(bundle, config.landmarks_dir, clips, config, out, wanted)
     arguments = {
         "bundle_dir": bundle, "landmarks_dir": config.landmarks_dir, "directory": plan.directory,

@@ -33,15 +33,17 @@ def counted(
     A bar on a terminal; elsewhere a line now and then.
     told: called with a row, how many units it is and what to say beside.
     """
-    live, due, began, done = sys.stderr.isatty(), pace(), time.monotonic(), 0
+    live, due, done, first = sys.stderr.isatty(), pace(), 0, None
     with tqdm(desc=what, total=total, unit=unit, disable=not live, smoothing=0.05) as bar:
         for row in rows:
             count, beside = told(row)
             done += count
             bar.set_postfix_str(beside, refresh=False)
             bar.update(count)
+            first = first or (time.monotonic(), done)  # what comes before it, such as Ray's start, comes once
             if not live and (done >= total or due()):
-                left = (time.monotonic() - began) / max(done, 1) * (total - done)
-                said = [f"{what}: {done}/{total} {unit}s", *([beside] if beside else []), f"{left:.0f} s left"]
+                said = [f"{what}: {done}/{total} {unit}s", *([beside] if beside else [])]
+                if done > first[1]:
+                    said.append(f"{(time.monotonic() - first[0]) / (done - first[1]) * (total - done):.0f} s left")
                 print(", ".join(said), file=sys.stderr, flush=True)
             yield row

@@ -133,7 +133,7 @@ def evaluate(config: Config) -> dict:
     from raysign.report.metrics import scalars
 
     bundle, clips = asked(config)
-    split, out = config.evaluate.split, config.answers / "evaluation"
+    split, out = config.evaluate.split, config.of_split("evaluation")
     figures = scoring.evaluate(
         bundle, clips, split, out, batch=config.evaluate.batch, device=device_of(config), views=config.evaluate,
         landmarks_dir=config.landmarks_dir,

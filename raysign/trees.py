@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from raysign.errors import ConfigError
+from raysign.errors import ConfigError, nearest
 from raysign.kinds import DEFAULT_KIND, FAMILIES, kind_module
 
 
@@ -48,7 +48,8 @@ def read_yaml(path: Path) -> dict:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}; give an existing YAML file") from None
+        near = nearest(path.name, [file.name for file in path.absolute().parent.glob("*.y*ml")])
+        raise ConfigError(f"{path}: {error.strerror or error}{near or '; give an existing YAML file'}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if tree is None:

@@ -1,6 +1,7 @@
 """The command line: help at once, one line and exit code 1 for what a user can mend."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from raysign import __version__
 from raysign.cli import main
 
 pytestmark = pytest.mark.usefixtures("cluster")
@@ -43,6 +45,14 @@ def test_help_imports_nothing_heavy():
     heavy = "{'ray', 'torch', 'mlflow', 'numpy', 'mediapipe'}"
     code = f"import sys, raysign.cli; print(sorted({heavy} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_a_folder_that_is_called_raysign_is_not_taken_for_the_program(tmp_path):
+    (tmp_path / "raysign").mkdir()  # where a clone was made
+    command = [sys.executable, "-c", "import raysign; print(raysign.__version__)"]
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    said = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True)
+    assert said.stdout.strip() == __version__, said.stderr
 
 
 @pytest.mark.parametrize("verb", main.commands)
@@ -145,6 +155,14 @@ def test_an_evaluation_that_must_train_says_so_and_one_that_need_not_does_not(fi
         assert raysign("evaluate", *SMALL, f"out={out}", *settings).exit_code == 0
         assert ("found no bundle of these settings" in caplog.text) == said
         assert (bundle.read_bytes() == before) == (not settings)
+
+
+def test_an_evaluation_of_other_clips_leaves_that_of_test_clips_alone(finished, tmp_path):
+    out = shutil.copytree(finished, tmp_path / "out")
+    before = (out / "evaluation" / "metrics.json").read_bytes()
+    assert raysign("evaluate", *SMALL, f"out={out}", "evaluate.split=val").exit_code == 0
+    assert (out / "evaluation" / "metrics.json").read_bytes() == before
+    assert json.loads((out / "evaluation-val" / "metrics.json").read_text())["split"] == "val"
 
 
 def test_predict_names_the_likeliest_glosses_of_a_landmark_table(finished):

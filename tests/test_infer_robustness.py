@@ -104,8 +104,10 @@ def test_clips_of_which_nothing_can_be_made_are_wrong_and_counted(bundle, landma
 
 def test_the_page_names_the_worst_and_holds_no_script(done, bundle_dir, clips_dir):
     found, page = robustness.report(done, bundle_dir, clips_dir, settings("evaluate.split=train"))
-    worst = robustness.worst(found)
-    assert worst[0][1]["accuracy"] == min(row["accuracy"] for _, row in worst)
+    lows = {name: min(row["difference"] for row in one["levels"]) for name, one in found["stressors"].items()}
+    worst = [(name, row["difference"]) for name, row in robustness.worst(found)]
+    assert dict(worst) == {name: low for name, low in lows.items() if low < 0}
+    assert worst == sorted(worst, key=lambda row: row[1])
     assert all(name in page for name in SOME)
     assert "<script" not in page
     assert np.isfinite(list(robustness.flat(found).values())).all()

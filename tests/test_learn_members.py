@@ -25,6 +25,11 @@ def test_members_differ_in_what_they_are_told_alone():
     assert one.config.model_dump(exclude=same) == base.model_dump(exclude=same)
 
 
+def test_a_recipe_without_streams_has_members_of_several_seeds():
+    found = members.of(settings("seed=3"))
+    assert [one.config.seed for one in found] == [3, 4, 5]
+
+
 def test_all_members_have_the_splits_of_the_configs_seed():
     found = members.of(settings("seed=3", "ensemble.members=[{seed: 0}, {seed: 1}]"))
     assert [one.config.seed for one in found] == [0, 1]
@@ -34,7 +39,6 @@ def test_all_members_have_the_splits_of_the_configs_seed():
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        ("null", r"recipe shoulder_centered has no streams; name its members"),
         ("[]", "found 0, expected 2 or more"),
         ("[{split.test: 0.5}, {}]", r"found split\.test, expected a setting of one of prepare"),
         ("[{trian.lr: 1}, {}]", "did you mean 'train'"),

@@ -67,7 +67,7 @@ def test_mcnemars_test_counts_the_clips_that_one_alone_tells():
     one = np.array([True] * 9 + [False] * 1 + [True] * 20 + [False] * 5)
     two = np.array([False] * 9 + [True] * 1 + [True] * 20 + [False] * 5)
     test = compare.mcnemar(one, two)
-    assert (test["only_first"], test["only_other"]) == (9, 1)
+    assert (test["right_in_first"], test["right_in_other"]) == (9, 1)
     assert test["p"] == pytest.approx(2 * (1 + 10) / 2**10)  # of ten coins 0 or 1 show heads, or 9 or 10
 
 
@@ -93,7 +93,7 @@ def test_word_errors_are_compared_with_intervals_and_a_test(tmp_path):
     assert one["figures"]["wer"]["difference"] == -0.5 and one["figures"]["wer"]["interval"][1] < 0
     test = one["tests"]["wer"]
     assert (test["fewer"], test["more"]) == (12, 0) and test["p"] == test["holm"] < 0.001
-    assert one["tests"]["sequence_accuracy"]["only_other"] == 12
+    assert one["tests"]["sequence_accuracy"]["right_in_other"] == 12
 
 
 def test_clips_of_one_evaluation_alone_are_counted_and_left_out(tmp_path):

@@ -76,7 +76,7 @@ def test_the_kind_of_a_path_is_told_by_what_lies_there(tmp_path):
     table = tmp_path / "list.csv"
     table.write_text("path,gloss\na.mp4,book\n")
     assert detect(table) == "manifest"
-    with pytest.raises(SourceError, match="no kind of source"):
+    with pytest.raises(SourceError, match=r"no kind of source raysign knows \(files: \.txt\)"):
         detect(touch(tmp_path / "n", "a/1.txt"))
 
 

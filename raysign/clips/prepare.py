@@ -68,9 +68,10 @@ def plan(landmarks_dir: Path, clips_root: Path, settings: config.Config) -> Plan
     usable = [row for row, reason in zip(rows, reasons, strict=True) if not reason]
     if not usable:
         found = "; ".join(f"{n} {reason}" for reason, n in Counter(reasons).most_common(3))
-        raise StoreError(
-            f"{landmarks_dir}: none of {len(rows)} clips can be prepared ({found}); check the source and its labels"
-        )
+        step = "check the source and its labels"
+        if error := next((row["error"] for row in rows if row["error"]), ""):
+            step = f"such as {error}; {landmarks_dir / 'quarantine.parquet'} has all reasons"
+        raise StoreError(f"{landmarks_dir}: none of {len(rows)} clips can be prepared ({found}); {step}")
     ids, glosses, signers, given = ([row[name] for row in usable] for name in ("id", "gloss", "signer", "split"))
     splits = split.assign(ids, glosses, signers, given, settings.split, settings.seed)
     chosen = {row["id"]: name for row, name in zip(usable, splits.names, strict=True)}

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from raysign import store
+from raysign.config import of_split
 from raysign.errors import StoreError
 from raysign.infer import evaluate
 from raysign.report import intervals, tally
@@ -20,7 +21,7 @@ def right(predictions) -> dict[str, bool]:
 
 def predictions(bundle: Path, clips: Path, landmarks: Path, batch: int, split: str = SPLIT) -> pa.Table:
     """A bundle's PREDICTIONS of a split; its evaluation is kept beside it, and not done twice."""
-    place = bundle.with_name("evaluation" if split == SPLIT else f"evaluation-{split}")
+    place = bundle.with_name(of_split("evaluation", split))
     about = {"split": split, "clips": clips.name, "training": bundle.parent.name}
     try:
         known = store.read_json(place / "metrics.json")

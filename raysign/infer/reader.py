@@ -93,8 +93,11 @@ class Reader:
         elif suffix == ".npz":
             step = "give it as a landmark Parquet file"
             raise SourceError(f"{path}: what its numbers mean is known only to a bundle trained on such files; {step}")
-        else:  # a video by another name; else it is said why not
-            yield from self._one(str(path), self._media, _whole(path, path.name))
+        else:
+            for name, found in self._one(str(path), self._media, _whole(path, path.name)):  # a video by another name
+                if isinstance(found, RaysignError):
+                    found = ClipError(f"{found}, nor is it known by its name as landmarks")
+                yield name, found
 
     def _one(self, name: str, read: Callable[..., Landmarks], *arguments) -> Iterator[Found]:
         try:

@@ -224,6 +224,6 @@ def flat(found: dict) -> dict[str, float]:
 
 
 def worst(found: dict) -> list[tuple[str, dict]]:
-    """(stressor, its level that costs most) of the figures, what costs most first."""
+    """(stressor, its level that costs most) of the figures, what costs most first; without those that cost nothing."""
     rows = [(name, min(one["levels"], key=lambda row: row["accuracy"])) for name, one in found["stressors"].items()]
-    return sorted(rows, key=lambda row: row[1]["accuracy"])
+    return sorted([row for row in rows if row[1]["difference"] < 0], key=lambda row: row[1]["accuracy"])

@@ -63,7 +63,8 @@ def load(directory: Path) -> Bundle:
     """The bundle in a directory, its network on the CPU in eval mode. BundleError when it is missing, torn or wrong."""
     directory = Path(directory)
     if not remote.pull(directory / "card.json").is_file():
-        raise BundleError(f"{directory}: no card.json; give the folder of a bundle that `raysign train` has finished")
+        found = "no card.json" if directory.is_dir() else "no such folder"
+        raise BundleError(f"{directory}: {found}; give the folder of a bundle that `raysign train` has finished")
     try:
         card = store.read_json(directory / "card.json")
         if "members" in card:

@@ -18,6 +18,7 @@ from raysign.learn.tracking import Tracker
 from raysign.trees import merged
 
 SECTIONS = ("prepare", "augment", "model", "task", "train", "seed")  # what members may differ in
+SEEDS = 3  # of members that differ in nothing else
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,14 @@ class Member:
 
 
 def of(config: Config) -> list[Member]:
-    """The members that a config names, or one for each stream of its recipe. ConfigError when they cannot be, or when
-    their answers would have no mean.
+    """The members that a config names; else one for each stream of its recipe, and where that has none SEEDS seeds.
+    ConfigError when they cannot be, or when their answers would have no mean.
     """
     told = config.ensemble.members
-    if told is None:
-        if not hasattr(config.prepare, "stream"):
-            step = "name its members, such as ensemble.members='[{seed: 0}, {seed: 1}]'"
-            raise ConfigError(f"ensemble.members: recipe {config.prepare.kind} has no streams; {step}")
+    if told is None and hasattr(config.prepare, "stream"):
         told = tuple({"prepare.stream": stream} for stream in get_args(Stream))
+    elif told is None:
+        told = tuple({"seed": config.seed + i} for i in range(SEEDS))
     found = [_member(config, overrides) for overrides in told]
     if len(found) < 2:
         raise ConfigError(f"ensemble.members: found {len(found)}, expected 2 or more")

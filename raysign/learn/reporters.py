@@ -54,7 +54,7 @@ class Local:
     def __init__(self, epochs: int, log: Callable[[int, dict[str, float]], None] | None = None):
         self.epochs, self.log = epochs, log
         self.bar = tqdm(total=epochs, unit="epoch") if sys.stderr.isatty() else None
-        self.began, self.first, self.due = time.monotonic(), None, pace()
+        self.began, self.first, self.due = 0.0, None, pace()
 
     def report(self, metrics: dict[str, float], saved: bool = False) -> None:  # noqa: ARG002 - the protocol
         epoch = int(metrics["epoch"])
@@ -62,15 +62,17 @@ class Local:
         if self.log:
             self.log(epoch, numbers)
         if self.first is None:
-            self.first = epoch - 1
+            self.began, self.first = time.monotonic(), epoch  # the first takes longer than those that follow
         told = {name: f"{numbers[name]:.3f}" for name in ("train/loss", "val/loss", "val/top1") if name in numbers}
         if self.bar is not None:
             self.bar.set_postfix(told)
             self.bar.update(epoch - self.bar.n)
-        elif epoch == self.epochs or epoch - self.first == 1 or self.due():
-            left = (time.monotonic() - self.began) / (epoch - self.first) * (self.epochs - epoch)
-            words = "  ".join(f"{name} {value}" for name, value in told.items())
-            print(f"epoch {epoch}/{self.epochs}  {words}  {left:.0f} s left", file=sys.stderr, flush=True)
+        elif epoch in (self.first, self.epochs) or self.due():
+            said = [f"epoch {epoch}/{self.epochs}", *(f"{name} {value}" for name, value in told.items())]
+            if epoch > self.first:
+                left = (time.monotonic() - self.began) / (epoch - self.first) * (self.epochs - epoch)
+                said.append(f"{left:.0f} s left")
+            print("  ".join(said), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the terminal tidy."""

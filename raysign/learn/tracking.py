@@ -257,7 +257,7 @@ def evaluated(settings: config.Config, training: Path, split: str, figures: dict
         fresh = {name: value for name, value in numbers.items() if known.get(name) != value}
         mlflow_server.send(client, run_id, [(0, _now(), fresh)])
         for file in files:
-            client.log_artifact(run_id, str(file), "evaluation" if split == "test" else f"evaluation-{split}")
+            client.log_artifact(run_id, str(file), config.of_split("evaluation", split))
     except Exception as error:
         log.warning("mlflow.uri %s: %s; the same command records the evaluation", uri, mlflow_server.reason(error))
 

@@ -190,7 +190,7 @@ def mcnemar(one: np.ndarray, two: np.ndarray) -> dict:
     """Exact test (McNemar 1947) of as many clips being right (N,) bool in the one alone as in the other alone."""
     alone = int((one & ~two).sum()), int((two & ~one).sum())
     p = float(binomtest(alone[1], sum(alone)).pvalue) if sum(alone) else 1.0
-    return {"test": "exact McNemar", "only_first": alone[0], "only_other": alone[1], "p": p}
+    return {"test": "exact McNemar", "right_in_first": alone[0], "right_in_other": alone[1], "p": p}
 
 
 def permuted(one: np.ndarray, two: np.ndarray) -> dict:
@@ -273,7 +273,7 @@ def _tested(title: str, test: dict, letter: str, count: int) -> str:
     if "fewer" in test:
         counted = f"{test['fewer']} clips with fewer edits in {letter}, {test['more']} with more"
     else:
-        counted = f"{test['only_first']} clips right in A alone, {test['only_other']} in {letter} alone"
+        counted = f"{test['right_in_first']} clips right in A alone, {test['right_in_other']} in {letter} alone"
     p = f"p = {test['p']:.3g}" + (f", {test['holm']:.3g} as one of {count} comparisons (Holm)" if count > 1 else "")
     shown = "" if test["holm"] < 1 - intervals.LEVEL else "; these clips do not show that one is better"
     return f"{title}: {counted}, {test['test']} test: {p}{shown}"

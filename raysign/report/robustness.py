@@ -37,7 +37,8 @@ def words(found: dict, worst: Sequence[tuple[str, dict]], split: str) -> str:
     """One line: what is told right undamaged, and the three stressors that cost most."""
     some = [f"{level_of(name, row['level'], found)}: {row['accuracy']:.3f} ({row['difference']:+.3f})"
             for name, row in worst[:3]]  # fmt: skip
-    return f"{split}: {found['undamaged']['accuracy']:.3f} right on {found['count']} clips; worst: {'; '.join(some)}"
+    told = f"worst: {'; '.join(some)}" if some else "no stressor costs anything"
+    return f"{split}: {found['undamaged']['accuracy']:.3f} right on {found['count']} clips; {told}"
 
 
 def curves(found: dict) -> bytes | None:

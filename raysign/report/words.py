@@ -62,9 +62,10 @@ def summary(config: Config, metrics: dict) -> str:
     if name := next((name for name in SAID if name in signers), None):
         low, high = signers[name]
         figures += f" (of new signers {FIGURES[name]} {low:.3f} to {high:.3f})"
+    views = f" ({metrics['views']})" if metrics.get("views") else ""
     lines = [
-        f"{config.evaluate.split}: {figures} on {metrics['count']} clips",
-        f"report:  {remote.shown(home / 'evaluation' / 'report.html')}",
+        f"{config.evaluate.split}: {figures} on {metrics['count']} clips{views}",
+        f"report:  {remote.shown(config.of_split('evaluation') / 'report.html')}",
         f"bundle:  {bundle}   (raysign predict {bundle} FILE...)",
     ]
     lines[1:1] = [f"note: {note}" for note in metrics["warnings"]]

@@ -9,10 +9,20 @@ audit(options) -> dict          what the source names and lacks, for one that na
                                 sentence. Kept in the card, told by `raysign validate`; absent from most.
 """
 
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
-from raysign.errors import SourceError
+from raysign.errors import SourceError, some
 from raysign.kinds import kind_module, kinds
+
+MOST_FILES = 1000  # of a folder that are looked at to say what it holds
+
+
+def _held(path: Path) -> str:
+    """The endings of the first files of a folder, the commonest first; of a file its own."""
+    files = islice((one for one in path.rglob("*") if one.is_file()), MOST_FILES) if path.is_dir() else [path]
+    return some(ending for ending, _ in Counter(one.suffix.lower() or "no ending" for one in files).most_common())
 
 
 def detect(path: Path) -> str:
@@ -21,6 +31,7 @@ def detect(path: Path) -> str:
         raise SourceError(f"{path}: found an empty folder, expected videos, images or landmark files in it")
     fitting = [kind for kind in kinds("source") if kind_module("source", kind).recognises(path)]
     if len(fitting) != 1:
-        found = f"several kinds of source ({', '.join(fitting)})" if fitting else "no kind of source raysign knows"
+        several = f"several kinds of source ({', '.join(fitting)})"
+        found = several if fitting else f"no kind of source raysign knows (files: {_held(path)})"
         raise SourceError(f"{path}: looks like {found}; give source.kind=KIND, one of {', '.join(kinds('source'))}")
     return fitting[0]
