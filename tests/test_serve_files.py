@@ -88,6 +88,32 @@ def test_a_landmark_file_is_answered_as_predict_does(service, bundle_dir, clip_f
     )
 
 
+def test_clips_of_a_shard_are_told_by_their_names(service, tmp_path):
+    client, run = service
+    source = settings().source
+    refs = synthetic.clips(source)[:3]
+    rows = [schema.landmarks_row(ref, "made up", synthetic.read(ref, source)) for ref in refs]
+    for count in (2, 3):
+        store.write_table(tmp_path / "shard-0.parquet", schema.to_table(rows[:count], schema.LANDMARKS))
+        told = run(client.send((tmp_path / "shard-0.parquet").read_bytes(), name="my clips.parquet"))
+        if count == 2:
+            assert [one["clip"] for one in told.json["clips"]] == [ref.id for ref in refs[:2]]
+    assert (told.status, told.json["error"]) == (
+        413, "my_clips.parquet: found more than 2 clips, expected fewer; send several files",
+    )  # fmt: skip
+
+
+def test_clips_of_an_npz_are_told_by_the_name_of_their_file(tmp_path, home):
+    values = np.random.default_rng(0).random((2, 1, 8, 75, 3)).astype(np.float32)
+    np.savez(tmp_path / "own.npz", x=values)
+    words = ["source.kind=npz", f"source.path={tmp_path}", "source.values=x", "source.layout=holistic_75"]
+    tree = config.load(words, base=settings().model_dump(exclude={"source"}))
+    replace(untrained(), config=tree).save(tmp_path / "bundle")
+    with asked(tmp_path / "bundle", "media=false") as (client, run):
+        told = run(client.send((tmp_path / "own.npz").read_bytes(), name="../some/own.npz"))
+    assert [one["clip"] for one in told.json["clips"]] == ["own/000000", "own/000001"], told.json
+
+
 @pytest.mark.models
 @pytest.mark.real_data
 def test_photos_and_videos_are_answered_as_the_predictor_does(service, bundle, real_data):
@@ -205,7 +231,7 @@ def test_a_table_without_a_clip_is_its_senders_fault(service, tmp_path):
     client, run = service
     store.write_table(tmp_path / "shard-0.parquet", schema.to_table([], schema.LANDMARKS))
     told = run(client.send((tmp_path / "shard-0.parquet").read_bytes()))
-    assert (told.status, told.json["error"]) == (422, "clip.parquet: found no clip in it; give another file")
+    assert (told.status, told.json["error"]) == (422, "x.parquet: found no clip in it; give another file")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from test_extract_frames import write
 from test_infer_continuous import LENGTHS, signed
 
 from raysign import store
+from raysign.extract import landmarker
 from raysign.schema import LANDMARKS, ClipRef, landmarks_row, to_table
 
 pytestmark = [
@@ -225,12 +226,28 @@ def test_all_can_be_done_with_the_keyboard_and_all_has_a_name(page):
     assert any(role == "button" and name.startswith("Choose a video") for role, name in named)
 
 
-def test_a_landmarks_only_recogniser_says_so_and_has_no_camera(bundle_dir):
-    with listening(bundle_dir, "media=false") as address, browser() as tab:
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_offers_what_the_chosen_recogniser_takes(tmp_path, width):
+    imported = replace(untrained(), card={"extractor": "import synthetic"})
+    imported.save(tmp_path / "landmarks")
+    trained = {"extractor": landmarker.fingerprint(imported.config.extract)}
+    replace(imported, card=trained).save(tmp_path / "media")
+    with listening(tmp_path / "landmarks", f"bundles.media={tmp_path / 'media'}") as address, browser() as tab:
+        tab.wide(width)
         tab.open(address)
         tab.until("document.getElementById('bundle').options.length")
-        assert tab.text("hint") == "Landmark files only: this service takes landmarks only."
-        assert tab.tell("document.getElementById('camera').disabled")
+        offered = []
+        for name in ("tiny", "media"):
+            tab.tell(f"document.getElementById('bundle').value = '{name}'")
+            tab.tell("document.getElementById('bundle').dispatchEvent(new Event('change'))")
+            told = " ".join(tab.text(part) for part in ("asks", "choose", "hint"))
+            offered.append(
+                ("landmark" in told, "a photo" in told, tab.tell("document.getElementById('camera').hidden"))
+            )
+            tab.save(tmp_path / f"{name}.png")
+        assert offered == [(True, False, True), (False, True, False)]
+        assert tab.tell("document.documentElement.scrollWidth <= innerWidth")
+        assert_own(tab, address)
 
 
 def test_the_scripts_of_the_page_are_modules_without_a_library():

@@ -14,6 +14,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_bundles import settings as tiny
+from made_bundles import untrained
 from made_services import as_json, asked, form, listening, service_of
 
 from raysign.errors import ConfigError, RaysignError
@@ -144,6 +145,13 @@ def test_what_is_served_is_listed_without_paths(service, bundle_dir):
         ("tiny", 3, "shoulder_centered")
     ]
     assert str(bundle_dir.parent) not in told.body.decode()
+
+
+def test_figures_of_the_glosses_it_learned_by_heart_are_not_told(tmp_path):
+    replace(untrained(), card={"metrics": {"epoch": 3, "train/top1": 1.0, "val/top1": 0.5}}).save(tmp_path / "bundle")
+    with asked(tmp_path / "bundle") as (client, run):
+        (told,) = run(client.get("/api/v1/bundles")).json["bundles"]
+    assert (told["metrics"], told["media"]) == ({"val/top1": 0.5}, False)
 
 
 def test_what_is_measured_counts_what_was_asked(service):
@@ -278,6 +286,26 @@ def test_a_wrong_address_is_told_in_a_line(service, method, path, status):
     answer = run(client.ask(method, path))
     assert answer.status == status
     assert set(answer.json) == {"error"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/recognitions", "/api/v1/asl/recognitions", "/api/v1/bundles", "/api/v1/live"]
+)
+def test_a_parameter_that_a_question_does_not_have_is_told(service, path):
+    client, run = service
+
+    async def asked() -> str:
+        if path.endswith("live"):
+            async with client.camera(f"{path}?tpo=3") as camera:
+                await camera.next()
+                return json.loads((await camera.next())["text"])["error"]
+        answer = await client.ask("GET" if path.endswith("bundles") else "POST", f"{path}?tpo=3")
+        assert answer.status == 422
+        return answer.json["error"]
+
+    told = run(asked())
+    assert told.startswith("query: found 'tpo', expected ")
+    assert ("did you mean 'top'" in told) == (path in ("/api/v1/recognitions", "/api/v1/live"))
 
 
 def test_the_nearest_bundle_is_named(service):

@@ -23,10 +23,11 @@ from made_services import as_json
 from PIL import Image
 from test_infer_files import landmark_file
 
-from raysign import bench
+from raysign import bench, store
 from raysign.bench import serve as serving
 from raysign.cli import main
 from raysign.infer.predictor import Predictor
+from raysign.schema import LANDMARKS, landmarks_row, to_table
 from raysign.serve import settings as telling
 from raysign.sources import synthetic
 
@@ -54,6 +55,9 @@ def folder(tmp_path_factory) -> Path:
     source = settings().source
     clip = synthetic.read(synthetic.clips(source)[0], source)
     landmark_file(home / "landmarks.parquet", clip)
+    rows = [landmarks_row(ref, "made up", synthetic.read(ref, source)) for ref in synthetic.clips(source)[:2]]
+    shard = home / "runs" / "demo" / "landmarks" / "shard-0000-00000.parquet"
+    store.write_table(shard, to_table(rows, LANDMARKS))
     (home / "clip.json").write_text(json.dumps(as_json(clip)))
     Image.new("RGB", (64, 64), "gray").save(home / "photo.jpg")
     shutil.copy(home / "photo.jpg", home / "new_video.mp4")
@@ -143,6 +147,8 @@ def test_the_pages_questions_are_answered_as_it_says(service, folder):
         words = [word.replace("http://localhost:8000", service.address) for word in words]
         done = subprocess.run([program, "-sS", *words], cwd=folder, capture_output=True, text=True, check=True)
         answers.append(json.loads(done.stdout))
+    several, *answers = answers
+    assert [set(one) & {"clip", "top", "error"} for one in several["clips"]] == [{"clip", "top"}] * 2
     assert "no person or hand found" in answers[0]["error"]  # it is told by its content that it is a photo
     assert len(answers[1]["top"]) == 3 and "points" in answers[1]["landmarks"]
     (shown,) = re.findall(r"^```json\n(.*?)^```", text, re.DOTALL | re.MULTILINE)

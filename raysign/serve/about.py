@@ -10,13 +10,15 @@ from raysign.learn import ensemble as ensembles
 from raysign.learn.ensemble import AnyBundle, Ensemble
 from raysign.serve.settings import Serve
 
+_ONLY = "takes landmarks only, because"
+
 
 @dataclass(frozen=True)
 class About:
     """A bundle that is served.
 
-    labels: its glosses. metrics: of its best epoch. recipe, model, task: their kinds, of an ensemble those of its
-    members. media: whether videos and images are taken; note: why they are not. extract: how they are read.
+    labels: its glosses. metrics: of its best epoch, those of validation. recipe, model, task: their kinds, of an
+    ensemble those of its members. media: whether videos and images are taken; note: why they are not. extract: how they are read.
     """
 
     name: str
@@ -41,14 +43,15 @@ def about(name: str, directory: Path, settings: Serve) -> About:
     """
     bundle = ensembles.load(directory)
     tree, extract = bundle.config, _extract(bundle.config.extract, settings)
-    note = "this service takes landmarks only" if not settings.media else _unlike(name, bundle, extract, settings)
+    note = _unlike(name, bundle, extract, settings) if settings.media else f"{_ONLY} the service has media=false"
+    metrics = {key: value for key, value in (bundle.card.get("metrics") or {}).items() if key.startswith("val/")}
     trees = [one.config for one in (bundle.members if isinstance(bundle, Ensemble) else [bundle])]
     recipes, models = (
         ", ".join(dict.fromkeys(getattr(one, part).kind for one in trees)) for part in ("prepare", "model")
     )
     return About(
-        name, bundle.labels, recipes, models, tree.task.kind, bundle.card.get("metrics") or {},
-        not note, note, extract.model_dump(mode="json"),
+        name, bundle.labels, recipes, models, tree.task.kind, metrics, not note, note,
+        extract.model_dump(mode="json"),
     )  # fmt: skip
 
 
@@ -66,7 +69,7 @@ def _unlike(name: str, bundle: AnyBundle, extract: config.Extract, settings: Ser
     if settings.any_extractor:
         return ""
     if not trained or any(extractor.startswith("import ") for extractor in trained):
-        return "trained on imported landmarks: it takes landmarks only, unless the service is told any_extractor=true"
+        return f"{_ONLY} it was trained on imported landmarks (any_extractor=true takes videos and photos all the same)"
     here = landmarker.fingerprint(extract)
     if trained != {here}:
         raise BundleError(

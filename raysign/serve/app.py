@@ -8,19 +8,19 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, FastAPI, Query, Request, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 
 from raysign import __version__
-from raysign.errors import ClipError, RaysignError
+from raysign.errors import ClipError, RaysignError, nearest
 from raysign.schema import Landmarks
 from raysign.serve.answer import drawing_of, hand_of
 from raysign.serve.around import LEFT, Around
 from raysign.serve.live import GONE, Session
-from raysign.serve.refusal import status_of
+from raysign.serve.refusal import RefusedError, status_of
 from raysign.serve.service import Service
 
 _ARRAY = "nested lists, null where not seen; or {base64: little-endian float32, shape: [...]}"
@@ -69,25 +69,41 @@ def _shown(content: bytes, kind: str | None) -> Callable[[Request], Awaitable[Re
 # ---------------------------------------------------------------- questions
 
 
-@routes.get("/api/v1/bundles", summary="What there is to ask")
+def _spelt(asked: HTTPConnection) -> None:
+    """RefusedError when the address asks for what its route does not know."""
+    known = [parameter.alias for parameter in asked.scope["route"].dependant.query_params]
+    for name in asked.query_params:
+        if name not in known:
+            expected = f"one of {', '.join(known)}" if known else "none"
+            raise RefusedError(422, f"query: found {name[:80]!r}, expected {expected}{nearest(name[:80], known)}")
+
+
+SPELT = [Depends(_spelt)]
+
+
+@routes.get("/api/v1/bundles", summary="What there is to ask", dependencies=SPELT)
 async def bundles(request: Request) -> dict:
     service: Service = request.app.state.service
     told = [{**about.public(), "ready": service.ready(name)} for name, about in service.bundles.items()]
-    taken = service.settings.model_dump(include={"media", "max_upload_mb", "max_seconds", "max_pixels", "live_window"})
+    taken = service.settings.model_dump(
+        include={"max_upload_mb", "max_seconds", "max_pixels", "max_clips", "live_window"}
+    )
     return {"bundles": told, "limits": taken}
 
 
 @routes.post(
     "/api/v1/recognitions",
     summary="What is signed in a clip, or in each of several",
+    dependencies=SPELT,
     openapi_extra={"requestBody": {"required": True, "content": {**_CLIP, **_FILE}}},
 )
 async def recognitions(request: Request, bundle: Bundle = None, top: Top = 5, landmarks: bool = False) -> dict:
     """`landmarks=true` adds the points to draw over the clip."""
     began, service = time.perf_counter(), request.app.state.service
     about = service.about(bundle)
-    clips, many = await service.clips(about, request)
+    clips, many, names = await service.clips(about, request)
     answers = await service.answers(about, clips, top)
+    answers = [{"clip": name, **told} if name else told for name, told in zip(names, answers, strict=True)]
     if landmarks:
         for told, clip in zip(answers, clips, strict=True):
             told.update({"landmarks": drawing_of(clip)} if isinstance(clip, Landmarks) else {})
@@ -100,12 +116,13 @@ async def recognitions(request: Request, bundle: Bundle = None, top: Top = 5, la
 @routes.post(
     "/api/v1/asl/recognitions",
     summary="The letter that a hand shows in a photo",
+    dependencies=SPELT,
     openapi_extra={"requestBody": {"required": True, "content": _FILE}},
 )
 async def letters(request: Request, bundle: Bundle = None) -> dict:
     service: Service = request.app.state.service
     about = service.about(bundle)
-    (photo,), _ = await service.read(about, request, images=True)
+    (photo,), *_ = await service.read(about, request, images=True)
     if isinstance(photo, RaysignError):
         raise photo
     photo, side = hand_of(photo, service.settings.max_hands)
@@ -125,6 +142,7 @@ async def live(socket: WebSocket, bundle: str | None = None, top: int = 5) -> No
         return
     await socket.accept()
     try:
+        _spelt(socket)
         about = service.about(bundle)
         with service.camera():
             recognise = functools.partial(service.recognise, about.name)

@@ -21,7 +21,8 @@ from raysign.serve.about import About
 from raysign.serve.refusal import RefusedError
 from raysign.serve.settings import Serve
 
-Clips = tuple[list[Landmarks | RaysignError], bool]  # those of a question, and whether it has a list of them
+# those of a question, whether it has a list of them, and what each of a list in a file is called there, or nothing
+Clips = tuple[list[Landmarks | RaysignError], bool, list[str]]
 
 
 class Decoder:
@@ -60,7 +61,8 @@ class Decoder:
             self.close()
         if "error" in head:
             raise RefusedError(head["status"], head["error"])
-        return _clips(body), head["many"]
+        table = pa.ipc.open_stream(body).read_all()
+        return _clips(table), head["many"], table["id"].to_pylist()
 
     async def _answer(self) -> tuple[dict, bytes]:
         loop, found = asyncio.get_running_loop(), bytearray()
@@ -89,8 +91,7 @@ class Decoder:
         self.folder.cleanup()
 
 
-def _clips(body: bytes) -> list[Landmarks | RaysignError]:
-    table = pa.ipc.open_stream(body).read_all()
+def _clips(table: pa.Table) -> list[Landmarks | RaysignError]:
     errors = table["error"].to_pylist()
     good = schema.landmarks_of(table.filter(table["error"].is_null()))
     return [ClipError(error) if error else next(good) for error in errors]
@@ -102,14 +103,15 @@ class Decoders:
     def __init__(self, settings: Serve, bundles: dict[str, About]):
         self.settings = settings
         extract = {name: about.extract for name, about in bundles.items()}
-        self.told = {"settings": settings.model_dump(mode="json"), "extract": extract}
-        self.idle = [Decoder(self.told) for _ in range(settings.decoders)] if settings.media else []
+        tables = not all(about.media for about in bundles.values())
+        self.told = {"settings": settings.model_dump(mode="json"), "extract": extract, "tables": tables}
+        self.idle = [Decoder(self.told) for _ in range(settings.decoders)]
         self.places = asyncio.Semaphore(settings.decoders)
         self.cameras: list[Decoder] = []
         self.busy = 0
 
-    async def read(self, bundle: str, suffix: str, file: IO[bytes]) -> Clips:
-        """The clips of a file whose content is of a kind that has this ending.
+    async def read(self, bundle: str, suffix: str, file: IO[bytes], name: str = "clip") -> Clips:
+        """The clips of a file whose content is of a kind that has this ending. name: what it is called in answers.
 
         Errors as of Decoder.ask; RefusedError also when all processes are busy for too long.
         """
@@ -121,7 +123,7 @@ class Decoders:
         self.busy += 1
         try:
             decoder = self._taken()
-            question = {"do": "read", "bundle": bundle, "suffix": suffix}
+            question = {"do": "read", "bundle": bundle, "suffix": suffix, "name": name}
             try:
                 return await decoder.ask(question, file, self.settings.request_seconds)
             finally:

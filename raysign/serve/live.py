@@ -131,7 +131,7 @@ class Session:
         with tempfile.TemporaryFile() as file:
             file.write(picture)
             file.flush()
-            (found,), _ = await self.camera.ask(asked, file, START if new else self.settings.request_seconds)
+            (found,), *_ = await self.camera.ask(asked, file, START if new else self.settings.request_seconds)
         if isinstance(found, RaysignError):
             raise found
         return found

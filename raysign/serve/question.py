@@ -3,6 +3,8 @@
 import base64
 import binascii
 import json
+import re
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -163,6 +165,12 @@ _TABLES = {b"PAR1": ".parquet", b"PK\x03\x04": ".npz"}
 IMAGES = frozenset((*_IMAGES.values(), ".webp"))
 TABLES = frozenset(_TABLES.values())
 _STILL = (b"avif", b"avis", b"heic", b"heix", b"mif1", b"msf1")  # photos in the box of a video, which nobody here reads
+
+
+def name_of(told: str | None) -> str:
+    """What a file is called in answers: its name without folders, ending and all that is no letter, digit or `-`."""
+    words = re.findall(r"[\w-]+", PurePath((told or "").replace("\\", "/")).stem)
+    return "_".join(words)[:60] or "clip"
 
 
 def suffix_of(head: bytes) -> str | None:

@@ -30,8 +30,6 @@ from raysign.serve.question import TABLES, clips_of, of_json
 from raysign.serve.refusal import RefusedError, status_of
 from raysign.serve.settings import Serve
 
-NAME = "clip"  # what a file is called in errors
-
 
 class Files:
     """Reads files for some bundles.
@@ -45,21 +43,26 @@ class Files:
         self.camera: Iterator | None = None
         self.shown: tuple[float, np.ndarray]
 
-    def answer(self, question: dict, file: int) -> tuple[list[Landmarks | RaysignError], bool]:
-        """The clips of a file, and whether it is a list of them rather than one; of a camera one frame."""
+    def answer(self, question: dict, file: int) -> tuple[list[Landmarks | RaysignError], bool, list[str]]:
+        """The clips of a file, as `decoders` tells them; of a camera one frame."""
         self.count += 1  # a name of its own: some readers remember files by theirs
         path = self.folder / f"{self.count}{question['suffix']}"
         path.symlink_to(f"/dev/fd/{file}")  # readers want a name, and tell by it what they read
         try:
             if question["do"] == "frame":
-                return [self._frame(question, path)], False
+                return [self._frame(question, path)], False, [""]
             if question["suffix"] == ".json":
                 clips, many = clips_of(of_json(path.read_bytes()), self.settings)
-                return [*clips], many
+                return [*clips], many, [""] * len(clips)
             if question["suffix"] in TABLES:
-                found = self._table(question["bundle"], path)
-                return found, len(found) > 1
-            return [self._landmarker(question["bundle"]).read(ClipRef(NAME, str(path), ""))], False
+                ids, clips = zip(*self._table(question["bundle"], path), strict=True)
+                many, own = len(clips) > 1, f"{self.count}/"  # which sources put before the names that npz files have
+                names = [
+                    re.sub(f"^{own}", f"{question['name']}/", one) if path.suffix == ".npz" else one for one in ids
+                ]
+                return [*clips], many, names if many else [""]
+            clip = self._landmarker(question["bundle"]).read(ClipRef(question["name"], str(path), ""))
+            return [clip], False, [""]
         finally:
             path.unlink()
 
@@ -82,18 +85,18 @@ class Files:
         while True:
             yield self.shown
 
-    def _table(self, bundle: str, path: Path) -> list[Landmarks | RaysignError]:
+    def _table(self, bundle: str, path: Path) -> list[tuple[str, Landmarks | RaysignError]]:
         unfolded, may, most = _unfolded(path) / 1e6, self.settings.decoder_mb // 8, self.settings.max_clips
         if unfolded > may:
             raise LimitError(f"{path}: found {unfolded:.0f} MB when unfolded, expected at most {may}")
         if bundle not in self.tables:
             self.tables[bundle] = self._reader(bundle)
-        found = [clip for _, clip in islice(self.tables[bundle].clips(path), most + 1)]
+        found = list(islice(self.tables[bundle].clips(path), most + 1))
         if not found:
             raise ClipError(f"{path}: found no clip in it; give another file")
         if len(found) > most:
             raise LimitError(f"{path}: found more than {most} clips, expected fewer; send several files")
-        for clip in found:
+        for _, clip in found:
             if isinstance(clip, Landmarks):
                 persons, count = clip.values.shape[:2]
                 self.settings.limits.check(path, 0, 0, persons * count, count / clip.fps if clip.fps else 0)
@@ -135,20 +138,24 @@ def main() -> None:
     most = settings.decoder_mb << 20
     _confine(most)
     files = Files(settings, told["extract"], told["folder"])
+    if told["tables"]:
+        import raysign.infer.reader  # noqa: F401 - it takes seconds, which the first question would wait for
     while True:
         line, descriptors, _, _ = socket.recv_fds(door, 65536, 1)
         if not line:
             break
         question = json.loads(line)
+        called = question.get("name", "clip")
         try:
-            clips, many = files.answer(question, descriptors[0])
-            body = _stream(schema.to_table([_row(clip, files.folder) for clip in clips], schema.LANDMARKS))
+            clips, many, names = files.answer(question, descriptors[0])
+            rows = [_row(name, clip, files.folder, called) for name, clip in zip(names, clips, strict=True)]
+            body = _stream(schema.to_table(rows, schema.LANDMARKS))
             head: dict = {"size": len(body), "many": many}
         except RaysignError as error:
-            head, body = {"error": _public(error, files.folder), "status": status_of(error)}, b""
+            head, body = {"error": _public(error, files.folder, called), "status": status_of(error)}, b""
         except Exception as error:  # the row boundary: a strange file costs that file only
             reason = (str(error).splitlines() or [""])[0][:200]
-            words = f"{NAME}: {type(error).__name__} while reading ({reason})"
+            words = f"{called}: {type(error).__name__} while reading ({reason})"
             head, body = {"error": words, "status": 422, "last": True}, b""
         finally:
             os.close(descriptors[0])
@@ -171,14 +178,14 @@ def _data() -> int:
     return int(told.read_text().split()[5]) * resource.getpagesize() if told.exists() else 0
 
 
-def _row(clip: Landmarks | RaysignError, folder: Path) -> dict:
-    result = _public(clip, folder) if isinstance(clip, RaysignError) else clip
-    return schema.landmarks_row(ClipRef(NAME, NAME, ""), "service", result)
+def _row(name: str, clip: Landmarks | RaysignError, folder: Path, called: str) -> dict:
+    result = _public(clip, folder, called) if isinstance(clip, RaysignError) else clip
+    return schema.landmarks_row(ClipRef(name, called, ""), "service", result)
 
 
-def _public(error: RaysignError, folder: Path) -> str:
-    """Its words without names of this machine's folders."""
-    return re.sub(rf"{re.escape(str(folder))}/\d+", NAME, str(error))[:500]
+def _public(error: RaysignError, folder: Path, called: str) -> str:
+    """Its words with what the file is called instead of its place on this machine."""
+    return re.sub(rf"{re.escape(str(folder))}/\d+", called, str(error))[:500]
 
 
 def _stream(table: pa.Table) -> bytes:

@@ -49,7 +49,7 @@ class Service:
         return self.bundles[name]
 
     async def clips(self, about: About, request: Request) -> Clips:
-        """The clips of a question, and whether they are a list of them rather than one."""
+        """The clips of a question."""
         self._refuse_large(request)
         kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind == "application/json":
@@ -68,7 +68,7 @@ class Service:
                 return await self.decoders.read(about.name, ".json", file)
             file.seek(0)
             clips, many = question.clips_of(question.of_json(file.read()), self.settings)
-            return [*clips], many
+            return [*clips], many, [""] * len(clips)
 
     async def read(self, about: About, request: Request, images: bool = False) -> Clips:
         """The clips of the file that was sent. images: other files are refused."""
@@ -89,7 +89,7 @@ class Service:
             if suffix not in question.TABLES and not about.media:
                 raise RefusedError(415, f"bundle {about.name}: {about.note}")
             await file.seek(0)
-            return await self.decoders.read(about.name, suffix, file.file)
+            return await self.decoders.read(about.name, suffix, file.file, question.name_of(file.filename))
 
     async def answers(self, about: About, clips: list[Landmarks | RaysignError], top: int) -> list[dict]:
         """Of each clip what is said of it, or its error. RefusedError when nothing answers now."""

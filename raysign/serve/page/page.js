@@ -239,7 +239,7 @@ async function begin(ready) {
     at("bundle").replaceChildren(...bundles.map((one) => new Option(`${one.name} (${one.glosses} glosses)`, one.name)));
     if (bundles.some((one) => one.name === chosen)) at("bundle").value = chosen;
     at("choice").hidden = bundles.length < 2;
-    hint();
+    offer();
     if (bundles.every((one) => one.ready)) {
       if (!ready) say("Ready.");
       return;
@@ -251,14 +251,18 @@ async function begin(ready) {
   setTimeout(() => begin(false), 2000);
 }
 
-/** What the chosen recogniser takes. */
-function hint() {
+/** Offers what the chosen recogniser takes, and nothing else. */
+function offer() {
   const { media, note } = bundles.find((one) => one.name === at("bundle").value);
-  at("camera").disabled = !media;
-  at("hint").textContent = media ? "or drop a file here. It is not kept." : `Landmark files only: ${note}.`;
+  at("asks").textContent = media ? "What is signed in a video, in a photo, or before your camera?" : "What is signed in a file of landmarks?";
+  at("choose").textContent = media ? "Choose a video or photo" : "Choose a landmark file";
+  at("file").accept = media ? "video/*,image/*,.parquet,.npz" : ".parquet,.npz";
+  at("camera").hidden = !media;
+  if (!media && stopCamera) stopCamera();
+  at("hint").textContent = `or drop a file here. It is not kept.${media ? "" : ` This recogniser ${note}.`}`;
 }
 
-at("bundle").addEventListener("change", hint);
+at("bundle").addEventListener("change", offer);
 at("file").addEventListener("change", () => {
   if (at("file").files.length) ask(at("file").files[0]);
   at("file").value = ""; // the same file may be chosen again
