@@ -18,7 +18,8 @@ class About:
     """A bundle that is served.
 
     labels: its glosses. metrics: of its best epoch, those of validation. recipe, model, task: their kinds, of an
-    ensemble those of its members. media: whether videos and images are taken; note: why they are not. extract: how they are read.
+    ensemble those of its members. media: whether videos and images are taken; note: why they are not.
+    extract: how they are read.
     """
 
     name: str
