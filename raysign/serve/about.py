@@ -70,7 +70,7 @@ def _unlike(name: str, bundle: AnyBundle, extract: config.Extract, settings: Ser
     if settings.any_extractor:
         return ""
     if not trained or any(extractor.startswith("import ") for extractor in trained):
-        return f"{_ONLY} it was trained on imported landmarks (any_extractor=true takes videos and photos all the same)"
+        return f"{_ONLY} it was trained on imported landmarks; any_extractor=true takes videos and photos too"
     here = landmarker.fingerprint(extract)
     if trained != {here}:
         raise BundleError(

@@ -56,11 +56,11 @@ class Files:
                 return [*clips], many, [""] * len(clips)
             if question["suffix"] in TABLES:
                 ids, clips = zip(*self._table(question["bundle"], path), strict=True)
-                many, own = len(clips) > 1, f"{self.count}/"  # which sources put before the names that npz files have
-                names = [
-                    re.sub(f"^{own}", f"{question['name']}/", one) if path.suffix == ".npz" else one for one in ids
-                ]
-                return [*clips], many, names if many else [""]
+                if len(clips) == 1:
+                    return [*clips], False, [""]
+                if path.suffix == ".npz":  # whose clips are named after it
+                    ids = [re.sub(rf"^{self.count}/", f"{question['name']}/", one) for one in ids]
+                return [*clips], True, [*ids]
             clip = self._landmarker(question["bundle"]).read(ClipRef(question["name"], str(path), ""))
             return [clip], False, [""]
         finally:
