@@ -104,14 +104,14 @@ def test_clips_of_a_shard_are_told_by_their_names(service, tmp_path):
 
 
 def test_clips_of_an_npz_are_told_by_the_name_of_their_file(tmp_path):
-    values = np.random.default_rng(0).random((2, 1, 8, 75, 3)).astype(np.float32)
+    values = np.random.default_rng(0).random((2, 8, 225)).astype(np.float32)
     np.savez(tmp_path / "own.npz", x=values)
     words = ["source.kind=npz", f"source.path={tmp_path}", "source.values=x", "source.layout=holistic_75"]
     tree = config.load(words, base=settings().model_dump(exclude={"source"}))
     replace(untrained(), config=tree).save(tmp_path / "bundle")
     with asked(tmp_path / "bundle", "media=false") as (client, run):
         told = run(client.send((tmp_path / "own.npz").read_bytes(), name="../some/own.npz"))
-    assert [one["clip"] for one in told.json["clips"]] == ["own/000000", "own/000001"], told.json
+    assert [one["clip"] for one in told.json.get("clips", ())] == ["own/000000", "own/000001"], told.json
 
 
 @pytest.mark.models
