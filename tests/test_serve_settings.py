@@ -19,7 +19,7 @@ def test_a_bundle_is_called_as_its_config_unless_it_is_told(bundle_dir, tmp_path
     ("words", "message"),
     [
         ([], "bundles: found none"),
-        (["nowhere"], "no card.json"),
+        (["nowhere"], "no such folder"),
         (["BUNDLE", "BUNDLE"], "second bundle named 'tiny'"),
         (["BUNDLE", "prot=1"], "did you mean 'port'"),
         (["BUNDLE", "port=many"], "port: found 'many'"),
