@@ -149,6 +149,8 @@ def test_a_clip_that_many_seeds_tested_counts_as_one_that_few_did():
     assert shares.tolist() == [1, 0.5]
     low, high = accuracy._interval(shares)
     assert low <= shares.mean() <= high
+    low, high = accuracy._interval(np.ones(10))
+    assert low < 0.8 < high == 1
 
 
 def test_the_accuracy_of_a_config_comes_with_an_interval_and_a_baseline(tmp_path, capsys):

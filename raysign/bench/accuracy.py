@@ -18,6 +18,7 @@ from scipy.stats import bootstrap
 
 from raysign import config, pipeline, schema, store
 from raysign.infer.confirm import right as told_right
+from raysign.report.intervals import of_agreed
 
 FRAMES = 16  # that the forest is given of each clip, evenly spaced
 
@@ -69,11 +70,12 @@ def _shares(right: list[dict[str, bool]]) -> np.ndarray:
 
 
 def _interval(shares: np.ndarray) -> tuple[float, float]:
-    """Of the mean of the shares: 95 % of resampled means lie within."""
+    """Of the mean of the shares: 95 % of resampled means are within; if all are right or all wrong, Wilson's bound."""
     if np.ptp(shares) == 0:
-        return float(shares[0]), float(shares[0])
-    found = bootstrap((shares,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
-    return round(float(found.low), 4), round(float(found.high), 4)
+        low, high = of_agreed(shares[0], len(shares))
+    else:
+        low, high = bootstrap((shares,), np.mean, method="percentile", rng=np.random.default_rng(0)).confidence_interval
+    return round(float(low), 4), round(float(high), 4)
 
 
 def _forest(clips_dir: Path, split: str, seed: int) -> float:

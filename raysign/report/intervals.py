@@ -60,8 +60,7 @@ def of_shares(tally: Tally, figures: Figures) -> dict[str, Interval]:
     found = over_clips(figures, len(tally))
     for name, (low, high) in found.items():
         if low == high and low in (0, 1):
-            far = rarest(tally.told(name))
-            found[name] = [1 - far, 1.0] if low else [0.0, far]
+            found[name] = of_agreed(low, tally.told(name))
     return found
 
 
@@ -79,6 +78,12 @@ def difference(change: np.ndarray) -> dict[str, float]:
 
 def _rounded(numbers: dict) -> dict[str, float]:
     return {name: round(float(number), 4) for name, number in numbers.items()}
+
+
+def of_agreed(value: float, count: int) -> Interval:
+    """Of the share of `count` clips that all agree, 0 or 1."""
+    far = rarest(count)
+    return [1 - far, 1.0] if value else [0.0, far]
 
 
 def rarest(count: int) -> float:
