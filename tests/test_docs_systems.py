@@ -137,7 +137,7 @@ def left_by(verb: str, words: list[str]) -> list[Path]:
     if verb == "import-weights":
         return [Path(words[words.index("--out") + 1]) / "card.json"]
     tree = config.load(words)
-    trained, scored = tree.answers / "bundle" / "weights.pt", tree.answers / "evaluation" / "report.html"
+    trained, scored = tree.answers / "bundle" / "weights.pt", tree.of_split("evaluation") / "report.html"
     return {
         "import": [tree.landmarks_dir / "card.json"], "validate": [tree.home / "validation" / "report.html"],
         "train": [trained], "evaluate": [scored], "run": [trained, scored], "analyze": [tree.home / "curves.png"],

@@ -142,6 +142,8 @@ def test_the_command_takes_folders_of_results_evaluations_and_tables(tmp_path):
     assert text.exit_code == 0 and "McNemar" in text.output and "as one of 2 comparisons" in text.output
     told = json.loads(CliRunner().invoke(main, [*words, "--json"]).output)["comparisons"]
     assert [row["other"] for row in told] == words[2:] and told[0]["figures"] == told[1]["figures"]
+    (home / "evaluation").rename(home / "evaluation-val")
+    assert json.loads(CliRunner().invoke(main, [*words, "--json"]).output)["comparisons"] == told
 
 
 def test_tables_without_optional_columns_are_read_and_those_of_something_else_refused(tmp_path):

@@ -43,7 +43,7 @@ def _measured(words: list[str], seeds: int, forest: bool, out: Path) -> dict:
         if not seed:
             pipeline.landmarks(one)
         pipeline.evaluate(one)
-        right.append(told_right(pq.read_table(one.home / "evaluation" / "predictions.parquet")))
+        right.append(told_right(pq.read_table(one.of_split("evaluation") / "predictions.parquet")))
         if forest:
             trees.append(_forest(pipeline.prepare(one), one.evaluate.split, seed))
     shares = _shares(right)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from scipy.stats import binomtest, permutation_test
 
 from raysign import remote, store
+from raysign.config import of_split
 from raysign.errors import StoreError
 from raysign.report import intervals
 from raysign.report.tally import Tally, by_top, right
@@ -40,9 +41,11 @@ class Evaluation:
 
 
 def read(place: Path) -> Evaluation:
-    """An evaluation's folder, that of all results of a config, or a predictions.parquet. StoreError for none."""
-    below = [place / "predictions.parquet", place / "evaluation" / "predictions.parquet"]
-    tried = [place] if place.suffix == ".parquet" else below
+    """An evaluation's folder, that of all results of a config (its test clips before others), or a predictions.parquet.
+    StoreError for none.
+    """
+    folders = [place, *(place / of_split("evaluation", split) for split in ("test", "val", "train"))]
+    tried = [place] if place.suffix == ".parquet" else [folder / "predictions.parquet" for folder in folders]
     file = next((file for file in tried if store.exists(file)), None)
     if file is None:
         raise StoreError(
